@@ -1,0 +1,3 @@
+drop table body;
+drop index entry_exchange;
+drop table entry;

@@ -1,0 +1,370 @@
+//! The reply on its way to the caller. No frame leaves before every record due so far is on disk,
+//! and the end of a write not before its closing is.
+
+use std::{
+    collections::VecDeque,
+    future::Future as _,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+use ura_proto::{
+    metadata,
+    refusal::{Language, Reason},
+    v1::Outcome,
+};
+
+use super::{headers::clean, request::subjects};
+use crate::{
+    call::span::Span,
+    call::{
+        Encoding,
+        body::{BodyError, Guarded},
+        frame::{FrameError, Frames},
+    },
+    config::Limits,
+    error::{Refusal, without_own_error_info},
+    evidence::{Ended, Ledger, Ticket, unavailable},
+    plug::InFlight,
+    policy::Permit,
+};
+
+/// A body towards the caller.
+#[derive(Default)]
+pub(crate) enum Reply {
+    /// Nothing: the status stands in the headers.
+    #[default]
+    Empty,
+    /// An adapter's.
+    Forwarded(Box<Forwarded>),
+    /// The gateway's own.
+    Own(tonic::body::Body),
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Forwarded(reply) => reply.poll(context),
+            Self::Own(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Forwarded(_) => false,
+            Self::Own(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Forwarded(_) => SizeHint::default(),
+            Self::Own(body) => body.size_hint(),
+        }
+    }
+}
+
+/// What a reply is forwarded with.
+pub(crate) struct Forwarding {
+    /// What permits it.
+    pub(crate) permit: Permit,
+    /// Its records.
+    pub(crate) ledger: Arc<Ledger>,
+    /// Limits of messages and streams.
+    pub(crate) limits: Arc<Limits>,
+    /// Language of refusals.
+    pub(crate) language: Language,
+    /// When it must have ended.
+    pub(crate) until: Instant,
+    /// Its place among the calls in hand, until dropped.
+    pub(crate) _slot: tokio::sync::OwnedSemaphorePermit,
+    /// Its span, where it is traced.
+    pub(crate) span: Span,
+}
+
+/// An adapter's reply.
+pub(crate) struct Forwarded {
+    with: Forwarding,
+    body: Option<Guarded>,
+    frames: Frames,
+    encoding: Encoding,
+    /// Bytes of a message whose subjects are not known yet.
+    unread: VecDeque<Bytes>,
+    /// Bytes that may leave as soon as the records are on disk.
+    ready: VecDeque<Bytes>,
+    timer: Pin<Box<Sleep>>,
+    end: End,
+    /// Its place on the plug.
+    _place: InFlight,
+}
+
+/// The end of the reply.
+enum End {
+    /// Not seen yet.
+    Open,
+    /// The closing of a write is on its way to the disk; the trailers wait for it.
+    Closing(Ticket, HeaderMap),
+    /// Trailers are due.
+    Trailers(HeaderMap),
+    /// Nothing more.
+    Done,
+}
+
+impl Forwarded {
+    /// Checks the head of an adapter's answer and makes the response from it.
+    pub(crate) fn respond(with: Forwarding, answer: Response<Incoming>, place: InFlight) -> Response<Reply> {
+        let (mut head, body) = answer.into_parts();
+        let problem = not_grpc(&head);
+        let encoding = match head.headers.get(metadata::GRPC_ENCODING).map(|value| value.as_bytes()) {
+            None | Some(b"identity") => Some(Encoding::Identity),
+            Some(b"gzip") => Some(Encoding::Gzip),
+            Some(_) => None,
+        };
+        let trailers_only = head.headers.contains_key(metadata::GRPC_STATUS);
+        let collect = with.permit.method().reply_subjects.is_some();
+        let idle_until = Instant::now() + Duration::from_millis(with.limits.stream_idle_ms);
+        let first = with.until.min(idle_until);
+        let mut reply = Self {
+            body: Some(Guarded::new(body)),
+            frames: Frames::new(with.limits.message_bytes_max, collect),
+            encoding: encoding.unwrap_or(Encoding::Identity),
+            unread: VecDeque::new(),
+            ready: VecDeque::new(),
+            timer: Box::pin(tokio::time::sleep_until(first)),
+            end: End::Open,
+            _place: place,
+            with,
+        };
+        let mut response = Response::new(());
+        if let Some(problem) = problem {
+            reply.give_up(mismatch(problem));
+        } else if encoding.is_none() {
+            reply.give_up(mismatch("its grpc-encoding is neither identity nor gzip"));
+        } else if trailers_only {
+            // The status stands in the headers: they are the trailers.
+            let mut trailers = std::mem::take(&mut head.headers);
+            trailers.remove(http::header::CONTENT_TYPE);
+            reply.ended(trailers);
+        } else {
+            clean(&mut head.headers);
+            *response.headers_mut() = head.headers;
+        }
+        let headers = response.headers_mut();
+        headers.insert(metadata::EXCHANGE_ID, crate::error::exchange_value(reply.with.ledger.exchange()));
+        headers
+            .entry(http::header::CONTENT_TYPE)
+            .or_insert(http::HeaderValue::from_static("application/grpc"));
+        response.map(|()| Reply::Forwarded(Box::new(reply)))
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match std::mem::replace(&mut self.end, End::Done) {
+                End::Done => return Poll::Ready(None),
+                End::Trailers(trailers) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                End::Closing(mut ticket, trailers) => match Pin::new(&mut ticket).poll(context) {
+                    Poll::Pending => {
+                        self.end = End::Closing(ticket, trailers);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Some(_)) => self.end = End::Trailers(trailers),
+                    Poll::Ready(None) => {
+                        let outcome = self.with.ledger.outcome();
+                        self.end = End::Trailers(self.refusal(&unavailable().outcome(outcome)));
+                    }
+                },
+                End::Open => {
+                    self.end = End::Open;
+                    if let Some(chunk) = ready!(self.poll_open(context)) {
+                        return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next bytes; `None` where the end was seen.
+    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            if self.timer.as_mut().poll(context).is_ready() {
+                self.give_up(self.too_late());
+                return Poll::Ready(None);
+            }
+            if let Err(refusal) = ready!(self.with.ledger.poll_recorded(context)) {
+                let outcome = self.with.ledger.outcome();
+                self.give_up(refusal.outcome(outcome));
+                return Poll::Ready(None);
+            }
+            if let Some(chunk) = self.ready.pop_front() {
+                self.with.ledger.reply(&chunk);
+                return Poll::Ready(Some(chunk));
+            }
+            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            match ready!(Pin::new(body).poll_frame(context)) {
+                None => self.give_up(mismatch("it ended without a grpc-status")),
+                Some(Err(error)) => {
+                    let lost = Refusal::new(Reason::RegisterUnavailable)
+                        .with("problem", "its adapter was lost during the call")
+                        .cause(error);
+                    self.give_up(self.with.ledger.fault_or(lost.outcome(Outcome::MaybeExecuted)));
+                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(chunk) => self.take(chunk),
+                    Err(frame) => {
+                        if let Ok(trailers) = frame.into_trailers() {
+                            self.ended(trailers);
+                        }
+                    }
+                },
+            }
+            if !matches!(self.end, End::Open) {
+                return Poll::Ready(None);
+            }
+        }
+    }
+
+    /// Takes bytes of the reply; those of a message that must be read wait for its end.
+    fn take(&mut self, mut chunk: Bytes) {
+        if chunk.is_empty() {
+            return;
+        }
+        self.postpone_idle();
+        let mut messages = Vec::new();
+        let ended = match self.frames.push(&chunk, |message| messages.push(message)) {
+            Ok(ended) => ended,
+            Err(FrameError::TooLarge { bytes_max, .. }) => {
+                let refusal = Refusal::new(Reason::MessageTooLarge)
+                    .with("direction", "reply")
+                    .with("bytes_max", bytes_max.to_string());
+                return self.give_up(refusal.outcome(Outcome::Answered));
+            }
+            Err(error) => return self.give_up(mismatch(error)),
+        };
+        if self.frames.messages > 1 && !self.with.permit.method().streams_reply {
+            return self.give_up(mismatch("a unary method answers with one message, here are several"));
+        }
+        let plan = self.with.permit.method().reply_subjects.as_ref();
+        if plan.is_none() {
+            self.ready.push_back(chunk);
+            return;
+        }
+        if ended == 0 {
+            self.unread.push_back(chunk);
+            return;
+        }
+        match subjects(plan, &messages, self.encoding, &self.with.limits) {
+            Err(refusal) => return self.give_up(mismatch(refusal.problem())),
+            Ok(found) if found.is_empty() => {}
+            Ok(found) => {
+                if let Err(refusal) = self.with.ledger.subjects(&found, true) {
+                    return self.give_up(refusal.outcome(Outcome::MaybeExecuted));
+                }
+            }
+        }
+        self.ready.append(&mut self.unread);
+        self.ready.push_back(chunk.split_to(ended));
+        if !chunk.is_empty() {
+            self.unread.push_back(chunk);
+        }
+    }
+
+    /// The adapter ended the reply.
+    fn ended(&mut self, mut trailers: HeaderMap) {
+        let status = trailers
+            .get(metadata::GRPC_STATUS)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.parse::<u32>().ok())
+            .filter(|code| *code <= 16);
+        let Some(status) = status else {
+            return self.give_up(mismatch("its grpc-status is not a status code"));
+        };
+        if status == 0 && self.frames.end().is_err() {
+            return self.give_up(mismatch("it ended inside a message"));
+        }
+        if status == 0 && self.frames.messages == 0 && !self.with.permit.method().streams_reply {
+            return self.give_up(mismatch("it has no message"));
+        }
+        clean(&mut trailers);
+        without_own_error_info(&mut trailers);
+        self.close(status, Outcome::Answered, None, trailers);
+    }
+
+    /// The bus ends the reply: the adapter sees a reset, the caller why.
+    fn give_up(&mut self, refusal: Refusal) {
+        let refusal = refusal.with("provider", self.with.permit.provider().as_str());
+        tracing::info!(exchange = %self.with.ledger.exchange(), reason = %refusal.reason, why = refusal.log_text(), "an exchange was ended by the bus");
+        self.unread.clear();
+        self.ready.clear();
+        let status = u32::try_from(i32::from(refusal.reason.status())).unwrap_or(2);
+        let trailers = self.refusal(&refusal);
+        self.close(status, refusal.outcome, Some(refusal.reason), trailers);
+    }
+
+    /// Records the end; that of a write is waited for.
+    fn close(&mut self, status: u32, outcome: Outcome, refusal: Option<Reason>, mut trailers: HeaderMap) {
+        self.body = None;
+        self.with.span.end(status, refusal);
+        let ticket = self.with.ledger.close(Ended { status, outcome, refusal });
+        if let Some(receipt) = self.with.ledger.receipt() {
+            trailers.insert(metadata::RECEIPT, receipt);
+        }
+        self.end = match ticket {
+            Some(ticket) if self.with.permit.method().writes() => End::Closing(ticket, trailers),
+            _ => End::Trailers(trailers),
+        };
+    }
+
+    fn refusal(&self, refusal: &Refusal) -> HeaderMap {
+        refusal.trailers(self.with.language, self.with.ledger.exchange())
+    }
+
+    /// A stream on which something moves may go on.
+    fn postpone_idle(&mut self) {
+        if self.with.permit.method().streams_reply {
+            let idle_until = Instant::now() + Duration::from_millis(self.with.limits.stream_idle_ms);
+            self.timer.as_mut().reset(self.with.until.min(idle_until));
+        }
+    }
+
+    fn too_late(&self) -> Refusal {
+        let reason =
+            if Instant::now() >= self.with.until { Reason::DeadlineExceeded } else { Reason::StreamIdle };
+        Refusal::new(reason)
+            .with("idle_ms", self.with.limits.stream_idle_ms.to_string())
+            .outcome(Outcome::MaybeExecuted)
+    }
+}
+
+/// What an answer's head says that no gRPC answer says (gRPC over HTTP/2, "Responses").
+fn not_grpc(head: &http::response::Parts) -> Option<String> {
+    if head.status != http::StatusCode::OK {
+        return Some(format!("HTTP status {}", head.status.as_u16()));
+    }
+    let content_type =
+        head.headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    (!content_type.starts_with(b"application/grpc"))
+        .then(|| "its content-type is not application/grpc".to_owned())
+}
+
+/// An answer that is not what its contract says. The register had answered.
+fn mismatch(problem: impl std::fmt::Display) -> Refusal {
+    Refusal::new(Reason::ContractMismatch)
+        .with("problem", problem.to_string())
+        .outcome(Outcome::MaybeExecuted)
+}

@@ -1,0 +1,176 @@
+//! Reading a request: a unary one is held until its end, so that its record is whole and the call
+//! can be sent again if nobody took it; of a streamed one the first message is held.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures_util::future::poll_fn;
+use http_body::Body as _;
+use tokio::time::Instant;
+use ura_proto::refusal::Reason;
+
+use super::stream::RequestStream;
+use crate::{
+    call::{
+        Encoding,
+        body::{Guarded, Held, Outbound},
+        frame::{FrameError, Frames, Message},
+        gzip,
+    },
+    config::Limits,
+    directory::{
+        contract::Method,
+        subject::{Found, Plan, scan},
+    },
+    error::Refusal,
+    evidence::Ledger,
+};
+
+/// A request up to this size is not counted among the held bytes.
+const UNCOUNTED_BYTES: usize = 64 << 10;
+
+/// Request bytes that are held for all calls together.
+#[derive(Default)]
+pub(crate) struct HeldBytes(Arc<AtomicUsize>);
+
+/// One call's part of the held bytes, until dropped.
+struct Share {
+    all: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Share {
+    /// Takes more; `false` where the limit is reached.
+    fn grow(&mut self, bytes: usize, bytes_max: usize) -> bool {
+        self.bytes += bytes;
+        self.all.fetch_add(bytes, Ordering::Relaxed) + bytes <= bytes_max
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// How a request is to be read.
+pub(crate) struct Reading<'r> {
+    /// The method asked.
+    pub(crate) method: &'r Arc<Method>,
+    /// Compression of its messages.
+    pub(crate) encoding: Encoding,
+    /// Limits of messages.
+    pub(crate) limits: &'r Arc<Limits>,
+    /// Bytes held by all calls.
+    pub(crate) held: &'r HeldBytes,
+    /// Takes the digest.
+    pub(crate) ledger: &'r Arc<Ledger>,
+    /// When the call must have ended.
+    pub(crate) until: Instant,
+}
+
+/// A request as far as it must be known before it is recorded.
+pub(crate) struct Asked {
+    /// What is to be sent.
+    pub(crate) body: Outbound,
+    /// Whom it names.
+    pub(crate) subjects: Vec<Found>,
+    /// Whether it was read to its end.
+    pub(crate) complete: bool,
+}
+
+/// Reads a request, or its first message where it is a stream.
+pub(crate) async fn receive(reading: &Reading<'_>, body: hyper::body::Incoming) -> Result<Asked, Refusal> {
+    let mut body = Guarded::new(body);
+    let plan = reading.method.request_subjects.as_ref();
+    let mut frames = Frames::new(reading.limits.message_bytes_max, plan.is_some());
+    let mut share = Share { all: reading.held.0.clone(), bytes: 0 };
+    let (mut chunks, mut messages, mut total) = (Vec::new(), Vec::new(), 0usize);
+    loop {
+        let next = tokio::time::timeout_at(reading.until, poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)));
+        let Ok(next) = next.await else {
+            return Err(Refusal::new(Reason::DeadlineExceeded).with("provider", "the caller"));
+        };
+        let chunk: Bytes = match next {
+            None => break,
+            Some(Err(error)) => {
+                return Err(malformed("it was reset before its end").cause(error));
+            }
+            // Trailers of a request mean nothing in gRPC.
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if data.is_empty() => continue,
+                Ok(data) => data,
+                Err(_) => continue,
+            },
+        };
+        total += chunk.len();
+        if total > UNCOUNTED_BYTES && !share.grow(chunk.len(), reading.limits.held_bytes_max) {
+            return Err(Refusal::new(Reason::Overloaded).with("limit", "request bytes held"));
+        }
+        reading.ledger.request(&chunk);
+        frames.push(&chunk, |message| messages.push(message)).map_err(|error| framing(error, "request"))?;
+        chunks.push(chunk);
+        if reading.method.streams_request && frames.messages > 0 {
+            break;
+        }
+        if frames.messages > 1 {
+            return Err(malformed("a unary method takes one message, here are several"));
+        }
+    }
+    let complete = body.is_end_stream();
+    if complete {
+        frames.end().map_err(|error| framing(error, "request"))?;
+    }
+    if complete && !reading.method.streams_request && frames.messages == 0 {
+        return Err(malformed("it has no message"));
+    }
+    let subjects = subjects(plan, &messages, reading.encoding, reading.limits)?;
+    let body = if complete {
+        Outbound::Held(Held::new(chunks))
+    } else {
+        let rest = RequestStream::new(body, chunks, frames, reading);
+        Outbound::Stream(Box::pin(rest))
+    };
+    Ok(Asked { body, subjects, complete })
+}
+
+/// Whom messages name, each once.
+pub(super) fn subjects(
+    plan: Option<&Plan>,
+    messages: &[Message],
+    encoding: Encoding,
+    limits: &Limits,
+) -> Result<Vec<Found>, Refusal> {
+    let Some(plan) = plan else { return Ok(Vec::new()) };
+    let mut found: Vec<Found> = Vec::new();
+    for message in messages {
+        let plain = gzip::plain(message, encoding, limits.inflated_bytes_max).map_err(malformed)?;
+        for subject in scan(plan, &plain).map_err(malformed)? {
+            if !found.contains(&subject) {
+                found.push(subject);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A request that is not what gRPC or its contract say.
+pub(super) fn malformed(problem: impl std::fmt::Display) -> Refusal {
+    Refusal::new(Reason::RequestMalformed).with("problem", problem.to_string())
+}
+
+/// Bad framing as a refusal.
+pub(super) fn framing(error: FrameError, direction: &str) -> Refusal {
+    match error {
+        FrameError::TooLarge { bytes_max, .. } => Refusal::new(Reason::MessageTooLarge)
+            .with("direction", direction)
+            .with("bytes_max", bytes_max.to_string()),
+        other => malformed(other),
+    }
+}

@@ -1,0 +1,138 @@
+//! The rest of a streamed request, frame by frame. Subjects of later messages are recorded before
+//! any answer leaves; the full digest of a write is on disk before its end is forwarded.
+
+use std::{
+    collections::VecDeque,
+    future::Future as _,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+
+use super::request::{Reading, framing, malformed, subjects};
+use crate::{
+    call::{
+        Encoding,
+        body::{BodyError, Guarded, cancelled},
+        frame::Frames,
+    },
+    config::Limits,
+    directory::contract::Method,
+    error::Refusal,
+    evidence::{Ledger, Ticket, unavailable},
+};
+
+/// A streamed request on its way to the adapter.
+pub(super) struct RequestStream {
+    body: Guarded,
+    /// Chunks that were held for the first message.
+    first: VecDeque<Bytes>,
+    frames: Frames,
+    method: Arc<Method>,
+    encoding: Encoding,
+    limits: Arc<Limits>,
+    ledger: Arc<Ledger>,
+    end: End,
+}
+
+/// The end of the request.
+enum End {
+    /// Not seen yet.
+    Open,
+    /// Seen; its record is on the way to the disk.
+    Recording(Ticket),
+    /// Recorded, or no record is due.
+    Done,
+}
+
+impl RequestStream {
+    /// Goes on where the reading of the first message stopped.
+    pub(super) fn new(body: Guarded, first: Vec<Bytes>, frames: Frames, reading: &Reading<'_>) -> Self {
+        Self {
+            body,
+            first: first.into(),
+            frames,
+            method: reading.method.clone(),
+            encoding: reading.encoding,
+            limits: reading.limits.clone(),
+            ledger: reading.ledger.clone(),
+            end: End::Open,
+        }
+    }
+
+    /// Gives the request up: the caller is told why, the adapter sees a reset.
+    fn give_up(&mut self, refusal: Refusal) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.ledger.fail(refusal);
+        self.end = End::Done;
+        Poll::Ready(Some(Err(cancelled())))
+    }
+
+    /// Looks at a chunk before it goes on. A refusal resets the stream towards the adapter.
+    fn look(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
+        self.ledger.request(chunk);
+        let mut messages = Vec::new();
+        self.frames.push(chunk, |message| messages.push(message)).map_err(|e| framing(e, "request"))?;
+        let plan = self.method.request_subjects.as_ref();
+        let found = subjects(plan, &messages, self.encoding, &self.limits)?;
+        if found.is_empty() { Ok(()) } else { self.ledger.subjects(&found, false) }
+    }
+
+    /// The end was seen.
+    fn finish(&mut self) -> Result<(), Refusal> {
+        self.frames.end().map_err(|e| framing(e, "request"))?;
+        let ticket = self.ledger.request_ended()?;
+        // A read need not wait: its answer does.
+        self.end = if self.method.writes() { End::Recording(ticket) } else { End::Done };
+        Ok(())
+    }
+}
+
+impl Body for RequestStream {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(chunk) = self.first.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        loop {
+            match &mut self.end {
+                End::Done => return Poll::Ready(None),
+                End::Recording(ticket) => {
+                    let recorded = ready!(Pin::new(ticket).poll(context));
+                    if recorded.is_none() {
+                        return self.give_up(unavailable());
+                    }
+                    self.end = End::Done;
+                }
+                End::Open => match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                    None => {
+                        if let Err(refusal) = self.finish() {
+                            return self.give_up(refusal);
+                        }
+                    }
+                    Some(Err(error)) => {
+                        return self.give_up(malformed("it was reset before its end").cause(error));
+                    }
+                    Some(Ok(frame)) => {
+                        // Trailers of a request mean nothing in gRPC.
+                        let Ok(chunk) = frame.into_data() else { continue };
+                        if chunk.is_empty() {
+                            continue;
+                        }
+                        if let Err(refusal) = self.look(&chunk) {
+                            return self.give_up(refusal);
+                        }
+                        return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                    }
+                },
+            }
+        }
+    }
+}

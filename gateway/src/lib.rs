@@ -1,0 +1,168 @@
+//! The gateway: one port on which consumers ask and adapters plug in.
+//!
+//! A connection's certificate says who is at its other end and its ALPN says in which role: `h2`
+//! asks, `ura-plug` answers. See `exchange` for the path of a call.
+
+mod call;
+pub mod config;
+mod directory;
+mod error;
+mod evidence;
+mod exchange;
+mod forward;
+mod plug;
+mod policy;
+mod serve;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
+use ura_runtime::{
+    clock::Clock,
+    config::ConfigErrors,
+    process::Shutdown,
+    tls::{Identity, Listener, TlsError},
+};
+
+pub use directory::check as check_directory;
+pub use evidence::{EvidenceError, KeysError, StoreError, StoredEntry, find as find_evidence};
+
+use config::GatewayConfig;
+use directory::Directory;
+use evidence::{Evidence, WriterThread};
+use exchange::{Bus, Own};
+use forward::HeldBytes;
+use plug::Plugs;
+
+/// Protocols of the port: consumers, adapters.
+const ALPN: [&[u8]; 2] = [b"h2", b"ura-plug"];
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The directory file.
+    #[error("{0}")]
+    Directory(#[from] ConfigErrors),
+    /// The gateway's certificate.
+    #[error("identity {path}: {source}")]
+    Identity {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: TlsError,
+    },
+    /// The certificate names a system that the directory does not know as a gateway.
+    #[error(
+        "{0} does not have the role gateway in the directory; enter it in [[systems]], or use the gateway's own identity"
+    )]
+    NotGateway(String),
+    /// Evidence.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// The port.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A running gateway.
+pub struct Gateway {
+    address: SocketAddr,
+    trust_domain: String,
+    tasks: Vec<JoinHandle<()>>,
+    writer: WriterThread,
+}
+
+impl Gateway {
+    /// Starts a gateway; it runs until `shutdown` drains. When this returns, it listens.
+    ///
+    /// # Errors
+    /// [`GatewayError`]: a gateway does not start on a directory with errors, without its identity,
+    /// or on an evidence store that does not sync.
+    pub async fn start(
+        config: GatewayConfig,
+        clock: Clock,
+        shutdown: Shutdown,
+    ) -> Result<Self, GatewayError> {
+        let identity = Identity::load(&config.identity)
+            .and_then(|identity| Ok((identity.server_config(&ALPN)?, identity)));
+        let (server_config, identity) =
+            identity.map_err(|source| GatewayError::Identity { path: config.identity.clone(), source })?;
+        let (directory, watched) = Directory::open(&config.directory)?;
+        let system = identity.spiffe_id().path.trim_start_matches('/');
+        let known =
+            system.parse().is_ok_and(|id| directory.load().systems.get(&id).is_some_and(|s| s.gateway));
+        if !known {
+            return Err(GatewayError::NotGateway(system.to_owned()));
+        }
+        let (evidence, writer) = Evidence::open(&config.evidence, clock.clone()).await?;
+        let listener = Listener::bind(config.listen, server_config, config.listener)
+            .map_err(|source| GatewayError::Listen { address: config.listen, source })?;
+        let address = listener.local_addr();
+        let plugs = Arc::new(Plugs::new(config.limits.calls_per_plug_max));
+        let bus = Arc::new(Bus {
+            own: Own::new(directory.clone(), plugs.clone(), shutdown.clone()),
+            directory: directory.clone(),
+            evidence,
+            plugs: plugs.clone(),
+            calls: Arc::new(Semaphore::new(config.limits.calls_in_flight_max.min(Semaphore::MAX_PERMITS))),
+            limits: Arc::new(config.limits),
+            clock,
+            shutdown: shutdown.clone(),
+            held: HeldBytes::default(),
+            sample_ratio: config.telemetry.sample_ratio,
+            started: Instant::now(),
+        });
+        let trust_domain = identity.spiffe_id().trust_domain.clone();
+        tracing::info!(%address, trust_domain, version = %directory.load().version, "the gateway listens");
+        let metadata_bytes_max = bus.limits.metadata_bytes_max;
+        let tasks = vec![
+            tokio::spawn(serve::follow_identity(
+                config.identity.clone(),
+                listener.reloader(),
+                shutdown.clone(),
+            )),
+            tokio::spawn(directory.clone().follow(watched, shutdown.clone())),
+            tokio::spawn(plug::dial(directory, plugs, config.identity, metadata_bytes_max, shutdown)),
+            tokio::spawn(serve::listen(listener, trust_domain.clone(), bus)),
+        ];
+        Ok(Self { address, trust_domain, tasks, writer })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its trust domain.
+    #[must_use]
+    pub fn trust_domain(&self) -> &str {
+        &self.trust_domain
+    }
+
+    /// Waits for the end: every call answered or its time over, every record on disk.
+    pub async fn finished(self) {
+        for task in self.tasks {
+            if task.await.is_err() {
+                tracing::error!("a task of the gateway ended by a panic");
+            }
+        }
+        let writer = self.writer;
+        // The writer ends when the last exchange lets go of it.
+        drop(tokio::task::spawn_blocking(move || writer.join()).await);
+    }
+}
+
+/// The instant of a wall-clock time in seconds since 1970-01-01 UTC, as far as it lies ahead.
+pub(crate) fn until(unix_s: i64) -> Instant {
+    /// A year: timers need not reach further.
+    const FAR_S: u64 = 31_536_000;
+    let now_s = Clock::system().unix_us() / 1_000_000;
+    let left = u64::try_from(unix_s.saturating_sub(now_s)).unwrap_or(0).min(FAR_S);
+    Instant::now() + Duration::from_secs(left)
+}

@@ -1,0 +1,12 @@
+//! Plugs: the connections on which adapters answer. An adapter that connected out offers one, and
+//! so does an adapter that the gateway dialled; from there on both are alike. Knows no calls and no
+//! evidence, only who can answer which service now.
+
+mod admit;
+mod connection;
+mod dial;
+mod table;
+
+pub(crate) use connection::{Conversation, serve};
+pub(crate) use dial::follow as dial;
+pub(crate) use table::{InFlight, Missing, Plugs};

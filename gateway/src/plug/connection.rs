@@ -1,0 +1,232 @@
+//! One plug from its handshake to its end: ask what it offers, enter it, follow its health and the
+//! directory, announce the drain.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::JoinSet,
+    time::Instant,
+};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use ura_proto::{
+    SystemId,
+    v1::{DrainRequest, ReportRequest, plug_service_client::PlugServiceClient},
+};
+use ura_runtime::process::Shutdown;
+
+use super::{
+    admit::{OwnCalls, QUESTION_TIMEOUT, Verdict, admit, reflect},
+    table::{Plug, Plugs},
+};
+use crate::{call::body::Outbound, directory::Directory};
+
+/// HTTP/2 windows: one slow reply must not stall the others on the same connection.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+
+/// A peer that does not answer a ping within this time is gone.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// After a health watch ended.
+const HEALTH_RETRY: Duration = Duration::from_secs(1);
+
+/// After the adapter was told to open another connection.
+const LEAVE_GRACE: Duration = Duration::from_millis(300);
+
+/// Who is at the other end, and what a plug needs from the gateway.
+pub(crate) struct Conversation {
+    /// The adapter's system, by its certificate.
+    pub(crate) provider: SystemId,
+    /// Its address, for the log.
+    pub(crate) address: SocketAddr,
+    /// When its certificate ends.
+    pub(crate) until: Instant,
+    /// What is approved.
+    pub(crate) directory: Directory,
+    /// Where the plug is entered.
+    pub(crate) plugs: Arc<Plugs>,
+    /// When the gateway stops.
+    pub(crate) shutdown: Shutdown,
+    /// Metadata that an adapter may send with a reply, in bytes.
+    pub(crate) metadata_bytes_max: u32,
+}
+
+/// Serves one plug until its connection ends. The gateway is the HTTP/2 client on it.
+pub(crate) async fn serve<S>(conversation: Conversation, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Conversation { provider, address, .. } = &conversation;
+    let handshake = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(conversation.metadata_bytes_max)
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .handshake::<_, Outbound>(TokioIo::new(stream));
+    let (sender, connection) = match tokio::time::timeout(QUESTION_TIMEOUT, handshake).await {
+        Ok(Ok(ready)) => ready,
+        Ok(Err(error)) => {
+            tracing::warn!(%provider, %address, %error, "a plug does not speak HTTP/2");
+            return;
+        }
+        Err(_) => {
+            tracing::warn!(%provider, %address, "a plug said nothing within 5 s");
+            return;
+        }
+    };
+    let calls = OwnCalls(sender.clone());
+    let plug = Arc::new(Plug::new(provider.clone(), sender));
+    let connection = tokio::spawn(connection);
+    let ended = tokio::select! {
+        ended = connection => ended.ok().and_then(Result::err).map_or_else(|| "closed by the adapter".to_owned(), |e| e.to_string()),
+        why = converse(&conversation, &plug, calls) => why,
+    };
+    conversation.plugs.remove(&plug);
+    tracing::info!(provider = %conversation.provider, address = %conversation.address, ended, "a plug is gone");
+}
+
+/// Asks, enters and follows; returns why the plug is to end.
+async fn converse(conversation: &Conversation, plug: &Arc<Plug>, calls: OwnCalls) -> String {
+    let Conversation { provider, address, directory, plugs, shutdown, .. } = conversation;
+    let mut changes = directory.changes();
+    let offered = match reflect(&calls).await {
+        Ok(offered) => offered,
+        Err(error) => {
+            tracing::warn!(%provider, %address, %error, "a plug is refused");
+            let refused =
+                vec![ura_proto::v1::RefusedContract { contract: String::new(), reason: error.to_string() }];
+            report(&calls, ReportRequest { accepted: Vec::new(), refused }).await;
+            return format!("refused: {error}");
+        }
+    };
+    let mut known: HashMap<Arc<str>, Arc<AtomicBool>> = HashMap::new();
+    let mut watches = JoinSet::new();
+    let mut told = None;
+    loop {
+        let verdict = admit(&directory.load(), provider, &offered);
+        let mut contracts = HashMap::new();
+        for key in &verdict.accepted {
+            let healthy = match known.get(&key.contract) {
+                Some(healthy) => healthy.clone(),
+                None => {
+                    let healthy = first_health(&calls, &key.contract).await;
+                    watches.spawn(watch(calls.clone(), key.contract.clone(), healthy.clone(), plugs.clone()));
+                    known.insert(key.contract.clone(), healthy.clone());
+                    healthy
+                }
+            };
+            contracts.insert(key.contract.clone(), healthy);
+        }
+        plugs.enter(plug, contracts);
+        let words = ReportRequest {
+            accepted: verdict.accepted.iter().map(|key| key.contract.as_ref().to_owned()).collect(),
+            refused: verdict.refused.clone(),
+        };
+        if told.as_ref() != Some(&words) {
+            log(conversation, &verdict);
+            report(&calls, words.clone()).await;
+            told = Some(words);
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return "the gateway stops".to_owned() },
+            () = shutdown.draining() => return leave(conversation, plug, &calls, "the gateway drains").await,
+            () = tokio::time::sleep_until(conversation.until) => {
+                return leave(conversation, plug, &calls, "the adapter's certificate ended").await;
+            }
+        }
+    }
+}
+
+/// Tells the adapter to connect anew and takes no new calls. Those in hand end as they would: the
+/// connection closes when the last of them has let go of it.
+async fn leave(conversation: &Conversation, plug: &Arc<Plug>, calls: &OwnCalls, why: &str) -> String {
+    let mut client = PlugServiceClient::with_origin(calls.clone(), OwnCalls::origin());
+    // An adapter that does not have the service learns it from the closing connection.
+    drop(tokio::time::timeout(QUESTION_TIMEOUT, client.drain(DrainRequest {})).await);
+    // Its new connection is made before this one takes no more.
+    tokio::time::sleep(LEAVE_GRACE).await;
+    conversation.plugs.remove(plug);
+    why.to_owned()
+}
+
+/// Tells the adapter what became of its plug.
+async fn report(calls: &OwnCalls, words: ReportRequest) {
+    let mut client = PlugServiceClient::with_origin(calls.clone(), OwnCalls::origin());
+    match tokio::time::timeout(QUESTION_TIMEOUT, client.report(words)).await {
+        Ok(Err(status)) if status.code() != tonic::Code::Unimplemented => {
+            tracing::debug!(%status, "the report on a plug was not taken");
+        }
+        Err(_) => tracing::debug!("the report on a plug was not taken within 5 s"),
+        Ok(_) => {}
+    }
+}
+
+fn log(conversation: &Conversation, verdict: &Verdict) {
+    let Conversation { provider, address, .. } = conversation;
+    for key in &verdict.accepted {
+        tracing::info!(%provider, %address, contract = %key.contract, "plugged in");
+    }
+    for refused in &verdict.refused {
+        tracing::warn!(%provider, %address, contract = refused.contract, reason = refused.reason, "a contract of a plug is refused");
+    }
+    if verdict.accepted.is_empty() && verdict.refused.is_empty() {
+        tracing::warn!(%provider, %address, "a plug offers no contract");
+    }
+}
+
+/// The state of a contract before its first call, so that none is refused for not knowing it.
+async fn first_health(calls: &OwnCalls, contract: &str) -> Arc<AtomicBool> {
+    let mut client = HealthClient::with_origin(calls.clone(), OwnCalls::origin());
+    let question = client.check(HealthCheckRequest { service: contract.to_owned() });
+    let healthy = match tokio::time::timeout(QUESTION_TIMEOUT, question).await {
+        Ok(Ok(answer)) => answer.into_inner().status() == ServingStatus::Serving,
+        Ok(Err(status)) => without_health(&status),
+        Err(_) => false,
+    };
+    Arc::new(AtomicBool::new(healthy))
+}
+
+/// A server without the health service, or without an entry for the contract, is taken as healthy:
+/// many have none, and their calls tell.
+fn without_health(status: &tonic::Status) -> bool {
+    matches!(status.code(), tonic::Code::Unimplemented | tonic::Code::NotFound)
+}
+
+/// Follows the health of one contract on one plug.
+async fn watch(calls: OwnCalls, contract: Arc<str>, healthy: Arc<AtomicBool>, plugs: Arc<Plugs>) {
+    loop {
+        let mut client = HealthClient::with_origin(calls.clone(), OwnCalls::origin());
+        match client.watch(HealthCheckRequest { service: contract.as_ref().to_owned() }).await {
+            Ok(states) => {
+                let mut states = states.into_inner();
+                while let Ok(Some(state)) = states.message().await {
+                    let serving = state.status() == ServingStatus::Serving;
+                    if healthy.swap(serving, Ordering::Relaxed) != serving {
+                        tracing::info!(%contract, serving, "the health of a service changed");
+                        plugs.health_changed();
+                    }
+                }
+            }
+            Err(status) if without_health(&status) => return,
+            Err(_) => {}
+        }
+        tokio::time::sleep(HEALTH_RETRY).await;
+    }
+}

@@ -1,0 +1,179 @@
+//! The port: accepts connections, gives each its role, lets consumers' connections age, drains.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use hyper::{server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rand::Rng as _;
+use tokio::{task::JoinSet, time::Instant};
+use ura_proto::SystemId;
+use ura_runtime::{
+    process::Shutdown,
+    tls::{Accepted, Identity, Listener, Reloader},
+};
+
+use crate::{
+    ALPN,
+    exchange::{Bus, exchange},
+    plug::{self, Conversation},
+    until,
+};
+
+/// HTTP/2 windows towards consumers: an unread reply must not stall the others.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Streams that a consumer may have reset while they are still being worked on (rapid reset).
+const PENDING_RESETS_MAX: usize = 128;
+
+/// A consumer that does not answer a ping within this time is gone.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the certificate files are looked at.
+const IDENTITY_POLL: Duration = Duration::from_millis(500);
+
+/// At a drain: time for adapters to connect to the process that takes over, before consumers are
+/// asked to.
+const PLUGS_FIRST: Duration = Duration::from_millis(500);
+
+/// Accepts until the drain, then lets the connections end.
+pub(crate) async fn listen(mut listener: Listener, trust_domain: String, bus: Arc<Bus>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = bus.shutdown.draining() => break,
+            accepted = listener.accept() => {
+                connections.spawn(connection(accepted, trust_domain.clone(), bus.clone()));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    for accepted in listener.close().await {
+        connections.spawn(connection(accepted, trust_domain.clone(), bus.clone()));
+    }
+    tracing::info!(connections = connections.len(), "draining");
+    let drain = Duration::from_millis(bus.limits.drain_timeout_ms);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(PLUGS_FIRST + drain, all).await.is_err() {
+        tracing::warn!("connections are cut: the drain took too long");
+    }
+}
+
+/// One connection in its role.
+async fn connection(accepted: Accepted, trust_domain: String, bus: Arc<Bus>) {
+    let Accepted { stream, peer, alpn, slot } = accepted;
+    let system = match SystemId::from_spiffe_path(&peer.id.path) {
+        Ok(system) if peer.id.trust_domain == trust_domain => system,
+        Ok(_) => {
+            tracing::warn!(id = %peer.id, address = %peer.address, "refused: another trust domain");
+            return;
+        }
+        Err(error) => {
+            tracing::warn!(id = %peer.id, address = %peer.address, %error, "refused: not a system");
+            return;
+        }
+    };
+    let certificate_ends = until(peer.not_after_unix_s);
+    if alpn.as_deref() == Some(b"ura-plug") {
+        let conversation = Conversation {
+            provider: system,
+            address: peer.address,
+            until: certificate_ends,
+            directory: bus.directory.clone(),
+            plugs: bus.plugs.clone(),
+            shutdown: bus.shutdown.clone(),
+            metadata_bytes_max: bus.limits.metadata_bytes_max,
+        };
+        plug::serve(conversation, stream).await;
+    } else {
+        tracing::debug!(%system, address = %peer.address, "a consumer connected");
+        consumer(stream, system, certificate_ends, bus).await;
+    }
+    drop(slot);
+}
+
+/// Serves a consumer until its connection's age, its certificate's end or the drain.
+async fn consumer(
+    stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>,
+    system: SystemId,
+    certificate_ends: Instant,
+    bus: Arc<Bus>,
+) {
+    let limits = bus.limits.clone();
+    let shared = bus.clone();
+    let service = service_fn(move |request| {
+        let (bus, system) = (shared.clone(), system.clone());
+        async move { Ok::<_, std::convert::Infallible>(exchange(bus, system, request).await) }
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(limits.streams_per_connection_max)
+        .max_header_list_size(limits.metadata_bytes_max)
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    // Ages differ by up to a tenth, so that connections made together do not end together.
+    let age = Duration::from_millis(limits.connection_age_ms);
+    let age = age + age.mul_f64(rand::rng().random_range(0.0..0.1));
+    let aged = tokio::time::sleep_until((Instant::now() + age).min(certificate_ends));
+    tokio::select! {
+        ended = &mut connection => return ended_with(ended),
+        () = aged => {}
+        () = async { bus.shutdown.draining().await; tokio::time::sleep(PLUGS_FIRST).await } => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    // The calls in hand may end; none of them outlives its own deadline by much.
+    let grace = Duration::from_millis(limits.drain_timeout_ms);
+    match tokio::time::timeout(grace, connection).await {
+        Ok(ended) => ended_with(ended),
+        Err(_) => tracing::info!("a connection was cut: its calls did not end within the grace"),
+    }
+}
+
+fn ended_with(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a consumer's connection ended");
+    }
+}
+
+/// Takes a renewed certificate while running. A half-written or wrong one changes nothing.
+pub(crate) async fn follow_identity(dir: PathBuf, reloader: Reloader, shutdown: Shutdown) {
+    let mut seen = stamp(&dir);
+    loop {
+        tokio::select! {
+            () = shutdown.draining() => return,
+            () = tokio::time::sleep(IDENTITY_POLL) => {}
+        }
+        let now = stamp(&dir);
+        if now == seen {
+            continue;
+        }
+        seen = now;
+        match Identity::load(&dir).and_then(|identity| identity.server_config(&ALPN)) {
+            Ok(config) => {
+                reloader.replace(config);
+                tracing::info!(identity = %dir.display(), "a new certificate is in use");
+            }
+            Err(error) => {
+                tracing::error!(identity = %dir.display(), %error, "the changed certificate is not used")
+            }
+        }
+    }
+}
+
+/// Modification times of an identity's files.
+fn stamp(dir: &Path) -> Vec<Option<SystemTime>> {
+    ["cert.pem", "key.pem", "ca.pem"]
+        .iter()
+        .map(|name| std::fs::metadata(dir.join(name)).and_then(|meta| meta.modified()).ok())
+        .collect()
+}
