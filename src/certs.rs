@@ -12,7 +12,7 @@ const BACKDATED: Duration = Duration::minutes(5);
 
 /// Make an authority, issue certificates for systems, show what a certificate says.
 #[derive(Args, Debug)]
-pub struct CertsCommand {
+pub(crate) struct CertsCommand {
     #[command(subcommand)]
     action: Action,
 }
@@ -56,7 +56,7 @@ enum Action {
 
 impl CertsCommand {
     /// Runs it. Exit code 1 when it fails, with the reason on stderr.
-    pub fn run(self) -> ExitCode {
+    pub(crate) fn run(self) -> ExitCode {
         match self.action.text() {
             // A reader that has gone, as `head` does, is no failure.
             Ok(text) => match writeln!(std::io::stdout(), "{}", text.trim_end()) {

@@ -1,9 +1,16 @@
 //! The gateway's configuration file. Knows names and limits, not what is done with them.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
-use ura_runtime::{telemetry::TelemetryConfig, tls::ListenerLimits};
+use ura_runtime::{
+    config::{self, ConfigErrors},
+    telemetry::TelemetryConfig,
+    tls::ListenerLimits,
+};
 
 /// `ura gateway --config FILE`. Paths are relative to the file's folder.
 #[derive(Clone, Debug, Deserialize)]
@@ -26,6 +33,38 @@ pub struct GatewayConfig {
     /// Logs and traces.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
+}
+
+impl GatewayConfig {
+    /// Reads a configuration file; paths in it become relative to its folder.
+    ///
+    /// # Errors
+    /// Every error of the file, each with its place.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let document = config::read::<Self>(path)?;
+        let (mut config, source) = (document.value, document.source);
+        let mut problems = source.problems();
+        for path in [&mut config.identity, &mut config.directory, &mut config.evidence.keys] {
+            *path = source.resolve(&path.to_string_lossy());
+        }
+        if let Some(file) = config.evidence.store.strip_prefix("sqlite:") {
+            config.evidence.store = format!("sqlite:{}", source.resolve(file).display());
+        }
+        for (name, is_zero) in config.limits.zeros() {
+            if is_zero {
+                problems.whole(format!("limits.{name} must be more than 0"));
+            }
+        }
+        let origin = &config.evidence.origin;
+        let plain = |b: u8| (0x21..0x7f).contains(&b) && b != b';' && b != b'=';
+        if !(1..=255).contains(&origin.len()) || !origin.bytes().all(plain) {
+            problems.whole("evidence.origin must be 1 to 255 visible ASCII characters without ; and =");
+        }
+        if config.evidence.queue_entries_max == 0 || config.evidence.batch_entries_max == 0 {
+            problems.whole("evidence.queue_entries_max and evidence.batch_entries_max must be more than 0");
+        }
+        problems.into_result(config)
+    }
 }
 
 /// The evidence log of this gateway.
@@ -85,6 +124,25 @@ pub struct Limits {
     pub drain_timeout_ms: u64,
     /// After a start: how long a call waits for the first plug of its service.
     pub plug_wait_ms: u64,
+}
+
+impl Limits {
+    /// Each limit that must not be zero, and whether it is.
+    fn zeros(&self) -> [(&'static str, bool); 11] {
+        [
+            ("message_bytes_max", self.message_bytes_max == 0),
+            ("inflated_bytes_max", self.inflated_bytes_max == 0),
+            ("held_bytes_max", self.held_bytes_max == 0),
+            ("calls_in_flight_max", self.calls_in_flight_max == 0),
+            ("calls_per_plug_max", self.calls_per_plug_max == 0),
+            ("streams_per_connection_max", self.streams_per_connection_max == 0),
+            ("metadata_bytes_max", self.metadata_bytes_max == 0),
+            ("unary_timeout_ms", self.unary_timeout_ms == 0),
+            ("stream_timeout_ms", self.stream_timeout_ms == 0),
+            ("stream_idle_ms", self.stream_idle_ms == 0),
+            ("connection_age_ms", self.connection_age_ms == 0),
+        ]
+    }
 }
 
 impl Default for Limits {

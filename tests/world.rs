@@ -1,0 +1,327 @@
+//! One world per test: PKI, directory, gateway and probe adapter on free ports, in a folder that
+//! goes with it.
+
+#![allow(dead_code)] // Each test target uses its part of it.
+
+pub mod client;
+pub mod probe;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use time::OffsetDateTime;
+use ura_adapters::{config::Config, run::Adapter};
+use ura_certs::{Authority, Issue, Usage};
+use ura_gateway::{Gateway, StoredEntry, config::GatewayConfig, find_evidence};
+use ura_proto::{
+    ExchangeId,
+    v1::{Closing, Opening, Progress, entry::Kind},
+};
+use ura_runtime::{
+    clock::{Clock, ManualClock},
+    process::Shutdown,
+};
+
+use client::Client;
+use probe::Probe;
+
+pub const TRUST_DOMAIN: &str = "ura.test";
+/// The moment at which every world begins: 2026-11-22T12:00:00Z.
+pub const BEGIN_UNIX_US: i64 = 1_795_348_800_000_000;
+/// Long enough for anything; a test that reaches it has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+const DIRECTORY: &str = r#"
+version = "test-1"
+members = [
+  { id = "ais", name = { en = "Portal" } },
+  { id = "arc", name = { en = "Register" } },
+]
+systems = [
+  { id = "ais/gateway", roles = ["gateway"] },
+  { id = "ais/portal", roles = ["consumer"] },
+  { id = "ais/other", roles = ["consumer"] },
+  { id = "arc/probe", roles = ["provider"] },
+  { id = "arc/second", roles = ["provider"] },
+]
+contracts = [{ name = "test.v1.Probe", proto = "probe.proto" }]
+services = [{ contract = "test.v1.Probe", provider = "arc/probe" }]
+purposes = [
+  { code = "test", legal_basis = "Law on Tests, Art. 1", title = { en = "Test" } },
+]
+
+[[grants]]
+id = "g-portal"
+consumer = "ais/portal"
+provider = "arc/probe"
+contract = "test.v1.Probe"
+methods = ["*"]
+"#;
+
+/// What a test wants otherwise than usual.
+pub struct Plan {
+    /// The directory's text.
+    pub directory: String,
+    /// Lines appended to the gateway's `[limits]`.
+    pub limits: String,
+    /// Without it, no adapter is started.
+    pub adapter: bool,
+    /// The adapter listens and is dialled.
+    pub dialled: bool,
+    /// Value of `evidence.store`, with `{dir}` for the world's folder.
+    pub store: String,
+    /// Lines appended to `[evidence]`.
+    pub evidence: String,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            directory: DIRECTORY.to_owned(),
+            limits: String::new(),
+            adapter: true,
+            dialled: false,
+            store: "sqlite:{dir}/evidence.db".to_owned(),
+            evidence: String::new(),
+        }
+    }
+}
+
+/// The text of the usual directory, to be changed.
+pub fn directory() -> String {
+    DIRECTORY.to_owned()
+}
+
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub authority: Authority,
+    pub gateway: Option<Gateway>,
+    pub adapter: Option<Adapter>,
+    pub probe: Arc<Probe>,
+    pub clock: ManualClock,
+    pub shutdown: Shutdown,
+    pub adapter_shutdown: Shutdown,
+    pub address: String,
+    pub store: String,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(Plan::default()).await
+    }
+
+    pub async fn with(plan: Plan) -> Self {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let authority =
+            Authority::init(&dir.path().join("authority"), TRUST_DOMAIN, now()).expect("an authority");
+        for system in ["ais/portal", "ais/other", "arc/probe", "arc/second"] {
+            issue(&authority, dir.path(), system, &[]);
+        }
+        issue(&authority, dir.path(), "ais/gateway", &["localhost", "127.0.0.1"]);
+        std::fs::write(dir.path().join("probe.proto"), include_str!("world/probe.proto")).expect("a contract");
+        let probe = Probe::new();
+        let adapter_shutdown = Shutdown::new();
+        let mut adapter = None;
+        let mut directory = plan.directory.clone();
+        if plan.adapter && plan.dialled {
+            let started = start_adapter(dir.path(), &probe, "arc/probe", Link::Listen, &adapter_shutdown).await;
+            let address = started.address().expect("it listens");
+            let plain = r#"{ id = "arc/probe", roles = ["provider"] }"#;
+            let dialled = format!(r#"{{ id = "arc/probe", roles = ["provider"], dial = "{address}" }}"#);
+            assert!(directory.contains(plain), "the directory names the probe");
+            directory = directory.replace(plain, &dialled);
+            adapter = Some(started);
+        }
+        let config = write_config(dir.path(), &plan, &directory);
+        let store = config.evidence.store.clone();
+        let (clock, manual) = Clock::manual(BEGIN_UNIX_US);
+        let shutdown = Shutdown::new();
+        let gateway = Gateway::start(config, clock, shutdown.clone()).await.unwrap_or_else(|e| panic!("{e}"));
+        let address = gateway.address().to_string();
+        if plan.adapter && !plan.dialled {
+            let link = Link::Plug(&address);
+            adapter = Some(start_adapter(dir.path(), &probe, "arc/probe", link, &adapter_shutdown).await);
+        }
+        if let Some(adapter) = &adapter {
+            patient(adapter.plugged_in()).await.expect("plugged in");
+        }
+        Self {
+            dir,
+            authority,
+            gateway: Some(gateway),
+            adapter,
+            probe,
+            clock: manual,
+            shutdown,
+            adapter_shutdown,
+            address,
+            store,
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// An identity folder of this world's authority.
+    pub fn identity(&self, system: &str) -> PathBuf {
+        identity_dir(self.dir.path(), system)
+    }
+
+    /// A connection of the portal.
+    pub async fn portal(&self) -> Client {
+        self.client("ais/portal").await
+    }
+
+    pub async fn client(&self, system: &str) -> Client {
+        Client::connect(&self.identity(system), &self.address).await.expect("connects")
+    }
+
+    /// Starts another adapter for the probe.
+    pub async fn plug(&self, system: &str, probe: &Arc<Probe>, shutdown: &Shutdown) -> Adapter {
+        start_adapter(self.dir.path(), probe, system, Link::Plug(&self.address), shutdown).await
+    }
+
+    /// Writes a directory and waits until the gateway has published it: until `seen` holds.
+    pub fn write_directory(&self, text: &str) {
+        // Renamed into place, as deployment tools do.
+        let next = self.path("directory.next");
+        std::fs::write(&next, text).expect("the directory");
+        std::fs::rename(next, self.path("directory.toml")).expect("the directory");
+    }
+
+    /// The records of an exchange, once its closing is there (the closing of a read follows).
+    pub async fn evidence(&self, exchange: ExchangeId) -> Records {
+        let found = patient(async {
+            loop {
+                let records = Records::of(find_evidence(&self.store, exchange).await.expect("readable"));
+                let refused = records.openings.iter().any(|opening| !opening.refusal.is_empty());
+                if refused || records.closing.is_some() {
+                    return records;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        found.await
+    }
+
+    /// Ends everything and waits for it.
+    pub async fn end(mut self) {
+        self.adapter_shutdown.drain();
+        self.shutdown.drain();
+        if let Some(adapter) = self.adapter.take() {
+            patient(adapter.finished()).await;
+        }
+        if let Some(gateway) = self.gateway.take() {
+            patient(gateway.finished()).await;
+        }
+    }
+}
+
+/// The records of one exchange by kind.
+#[derive(Debug, Default)]
+pub struct Records {
+    pub openings: Vec<Opening>,
+    pub progress: Vec<Progress>,
+    pub closing: Option<Closing>,
+    pub indexes: Vec<u64>,
+}
+
+impl Records {
+    pub fn of(entries: Vec<StoredEntry>) -> Self {
+        let mut records = Self::default();
+        for stored in entries {
+            records.indexes.push(stored.index);
+            match stored.entry.kind {
+                Some(Kind::Opening(opening)) => records.openings.push(opening),
+                Some(Kind::Progress(progress)) => records.progress.push(progress),
+                Some(Kind::Closing(closing)) => {
+                    assert!(records.closing.replace(closing).is_none(), "closed twice");
+                }
+                other => panic!("{other:?} has no exchange"),
+            }
+        }
+        records
+    }
+
+    /// The one opening.
+    pub fn opening(&self) -> &Opening {
+        assert_eq!(self.openings.len(), 1, "one opening: {self:?}");
+        &self.openings[0]
+    }
+
+    /// The closing.
+    pub fn closing(&self) -> &Closing {
+        self.closing.as_ref().expect("closed")
+    }
+}
+
+pub fn now() -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(Clock::system().unix_us()) * 1000).expect("a time")
+}
+
+pub fn identity_dir(dir: &Path, system: &str) -> PathBuf {
+    dir.join("pki").join(system.replace('/', "-"))
+}
+
+/// Issues a certificate that is valid now.
+pub fn issue(authority: &Authority, dir: &Path, system: &str, names: &[&str]) {
+    let request = Issue {
+        system: system.to_owned(),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        not_before: now() - time::Duration::minutes(5),
+        lifetime: time::Duration::days(1),
+        usage: Usage::Both,
+    };
+    authority.issue(&request, &identity_dir(dir, system)).expect("a certificate");
+}
+
+/// Waits, but not for ever.
+pub async fn patient<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, future).await.expect("within a minute")
+}
+
+enum Link<'a> {
+    Plug(&'a str),
+    Listen,
+}
+
+async fn start_adapter(dir: &Path, probe: &Arc<Probe>, system: &str, link: Link<'_>, shutdown: &Shutdown) -> Adapter {
+    let link = match link {
+        Link::Plug(address) => format!("gateways = [\"{address}\"]"),
+        Link::Listen => "listen = \"127.0.0.1:0\"".to_owned(),
+    };
+    let text = format!(
+        "system = \"{system}\"\nidentity = \"{}\"\ngateway_id = \"spiffe://{TRUST_DOMAIN}/ais/gateway\"\n{link}\ncontracts = [\"probe.toml\"]\n[limits]\nrequest_bytes_max = 33554432\n",
+        identity_dir(dir, system).display()
+    );
+    let config = Config::parse(&dir.join("adapter.toml"), text).unwrap_or_else(|e| panic!("{e}"));
+    ura_adapters::run::serve(config, probe.services(dir), shutdown.clone()).await.expect("the adapter starts")
+}
+
+fn write_config(dir: &Path, plan: &Plan, directory: &str) -> GatewayConfig {
+    std::fs::write(dir.join("directory.toml"), directory).expect("the directory");
+    let text = format!(
+        r#"
+listen = "127.0.0.1:0"
+identity = "pki/ais-gateway"
+directory = "directory.toml"
+[evidence]
+store = "{store}"
+keys = "keys"
+origin = "ura.test/gateway"
+{evidence}
+[limits]
+{limits}
+"#,
+        store = plan.store.replace("{dir}", &dir.display().to_string()),
+        evidence = plan.evidence,
+        limits = plan.limits,
+    );
+    let path = dir.join("gateway.toml");
+    std::fs::write(&path, text).expect("the configuration");
+    GatewayConfig::load(&path).unwrap_or_else(|e| panic!("{e}"))
+}
