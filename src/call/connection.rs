@@ -1,0 +1,121 @@
+//! The connection to the gateway: mutually authenticated TLS, HTTP/2. Knows no contract.
+
+mod explain;
+
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::Uri;
+use hyper::{body::Incoming, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::task::JoinHandle;
+use tonic::{Status, body::Body};
+use ura_runtime::{
+    clock::Clock,
+    tls::{self, Identity, TlsError, Verify},
+};
+
+/// Time for name resolution, TCP and the handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for a failed connection to say why it failed.
+const REASON_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Receive windows in bytes: replies may be large, and standard output may be slow.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+
+/// Why there is no connection, or none any more: what failed, and what would be right.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}\n  try       {advice}")]
+pub(crate) struct ConnectError {
+    /// What failed.
+    pub(super) what: String,
+    /// What would be right.
+    pub(super) advice: String,
+}
+
+/// Who connects to whom.
+#[derive(Debug)]
+struct Dialled {
+    /// `host:port`.
+    gateway: String,
+    /// The identity folder.
+    identity: PathBuf,
+    /// End of the own certificate, seconds since 1970-01-01 UTC.
+    not_after_unix_s: i64,
+    /// When the connection was asked for, in the same.
+    now_unix_s: i64,
+}
+
+/// An open connection.
+pub(super) struct Connection {
+    /// For calls, over and over.
+    pub(super) calls: Calls,
+    /// What calls are addressed to.
+    pub(super) origin: Uri,
+    dialled: Dialled,
+    driver: JoinHandle<hyper::Result<()>>,
+}
+
+/// The connection, as typed clients want it.
+#[derive(Clone)]
+pub(super) struct Calls(http2::SendRequest<Body>);
+
+impl tonic::codegen::Service<http::Request<Body>> for Calls {
+    type Response = http::Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, hyper::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}
+
+impl Connection {
+    /// Connects to `gateway`, `host:port`, with the identity folder `identity`. The gateway must show a
+    /// certificate of the folder's `ca.pem` that names `host`.
+    pub(super) async fn open(gateway: &str, identity: &Path) -> Result<Self, ConnectError> {
+        let unusable = |error: TlsError| explain::identity(identity, &error);
+        let own = Identity::load(identity).map_err(unusable)?;
+        let config = own.client_config(&[b"h2"], Verify::Name).map_err(unusable)?;
+        let dialled = Dialled {
+            gateway: gateway.to_owned(),
+            identity: identity.to_owned(),
+            not_after_unix_s: own.not_after_unix_s(),
+            now_unix_s: Clock::system().unix_us().div_euclid(1_000_000),
+        };
+        let origin = format!("https://{gateway}").parse::<Uri>().map_err(|_| explain::address(gateway))?;
+        let (stream, _) = tls::connect(gateway, config, CONNECT_TIMEOUT)
+            .await
+            .map_err(|error| explain::tls(&error, &dialled))?;
+        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err(explain::no_http2(&dialled));
+        }
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| explain::lost(&error, &dialled))?;
+        Ok(Self { calls: Calls(sender), origin, dialled, driver: tokio::spawn(connection) })
+    }
+
+    /// What became of the connection, when a call on it failed with `status` and nobody answered it. In
+    /// TLS 1.3 a gateway that refuses this side's certificate says so only now.
+    pub(super) async fn lost(self, status: &Status) -> ConnectError {
+        match tokio::time::timeout(REASON_TIMEOUT, self.driver).await {
+            Ok(Ok(Err(error))) => explain::lost(&error, &self.dialled),
+            _ => explain::lost(status, &self.dialled),
+        }
+    }
+}
