@@ -1,0 +1,268 @@
+//! SQLite: pooled by sqlx, read-only connections for methods without side effects.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use prost_reflect::DynamicMessage;
+use sqlx::{
+    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Row as _, SqliteConnection, SqlitePool,
+    TypeInfo as _, ValueRef as _,
+    pool::PoolConnection,
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteRow},
+};
+use tonic::Code;
+
+use super::{
+    Session, hang,
+    placeholders::Statement,
+    rows::{RowBuffer, RowSink},
+    run, values,
+};
+use crate::{
+    plan::{Operation, RegisterPlan, SqlPlan},
+    register::{Failure, job::Job},
+    tree::Tree,
+};
+
+/// Instructions of SQLite's machine between two looks at whether the call was left.
+const PROGRESS_STEPS: i32 = 10_000;
+
+/// Pools of connections: one that cannot write, and one for methods that may.
+#[derive(Clone)]
+pub(crate) struct Sqlite {
+    reads: SqlitePool,
+    writes: Option<SqlitePool>,
+    address: String,
+}
+
+/// Interrupts a statement when its call is left.
+struct InterruptOnDrop(Arc<AtomicBool>);
+
+impl Drop for InterruptOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Sqlite {
+    pub(super) fn connect(plan: &RegisterPlan, writes: bool) -> Self {
+        let pool = |read_only: bool| {
+            let options = SqliteConnectOptions::new()
+                .filename(&plan.url)
+                .create_if_missing(false)
+                .read_only(read_only)
+                .busy_timeout(plan.timeout)
+                .disable_statement_logging();
+            SqlitePoolOptions::new()
+                .max_connections(plan.connections_max)
+                .acquire_timeout(plan.timeout)
+                .idle_timeout(Duration::from_secs(600))
+                .test_before_acquire(false)
+                .connect_lazy_with(options)
+        };
+        Self { reads: pool(true), writes: writes.then(|| pool(false)), address: plan.url.clone() }
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(super) async fn probe(&self) -> Result<(), Failure> {
+        let unreachable = |error: sqlx::Error| Failure::unreachable(error.to_string());
+        let mut connection = self.reads.acquire().await.map_err(unreachable)?;
+        let read = sqlx::query("select count(*) from sqlite_schema").execute(&mut *connection);
+        read.await.map(drop).map_err(unreachable)
+    }
+
+    async fn get(&self, job: &Job) -> Result<(PoolConnection<sqlx::Sqlite>, InterruptOnDrop), Failure> {
+        let pool = self.writes.as_ref().filter(|_| !job.method.read_only).unwrap_or(&self.reads);
+        let mut connection = pool.acquire().await.map_err(|error| failure(job, &error))?;
+        let left = Arc::new(AtomicBool::new(false));
+        let watched = Arc::clone(&left);
+        let mut handle = connection.lock_handle().await.map_err(|error| failure(job, &error))?;
+        handle.set_progress_handler(PROGRESS_STEPS, move || !watched.load(Ordering::Relaxed));
+        drop(handle);
+        Ok((connection, InterruptOnDrop(left)))
+    }
+
+    pub(super) async fn unary(&self, job: &Job, plan: &SqlPlan) -> Result<DynamicMessage, Failure> {
+        let (mut connection, interrupt) = self.get(job).await?;
+        let single = plan.nested.is_empty() && plan.statements.len() == 1;
+        let reply = if single && job.method.read_only {
+            let rows = run(&mut SqliteSession::new(&mut connection, job), plan).await?;
+            job.unary(rows, None)
+        } else {
+            let failed = |error: sqlx::Error| failure(job, &error);
+            let mut transaction = connection.begin_with(begin(job)).await.map_err(failed)?;
+            let rows = run(&mut SqliteSession::new(&mut transaction, job), plan).await?;
+            // Dropping the transaction rolls it back: an answer that does not fit undoes the write.
+            let reply = job.unary(rows, None)?;
+            transaction.commit().await.map_err(failed)?;
+            Ok(reply)
+        };
+        drop(interrupt);
+        reply
+    }
+
+    pub(super) async fn stream(&self, job: &Job, sink: &mut RowSink) -> Result<(), Failure> {
+        let Operation::Sql(plan) = &job.method.operation else {
+            return Ok(());
+        };
+        let Some((last, before)) = plan.statements.split_last() else {
+            return Ok(());
+        };
+        let failed = |error: sqlx::Error| failure(job, &error);
+        let (mut connection, _interrupt) = job.budget.step(self.get(job)).await?;
+        let begin = connection.begin_with(begin(job));
+        let mut transaction = job.budget.step(async { begin.await.map_err(failed) }).await?;
+        let mut session = SqliteSession::new(&mut transaction, job);
+        for statement in before {
+            job.budget.step(session.rows(statement, None)).await?;
+        }
+        if plan.nested.is_empty() {
+            let query = query(job, last, None)?;
+            let mut rows = query.fetch(&mut *session.connection);
+            while let Some(row) = job.budget.step(async { rows.try_next().await.map_err(failed) }).await? {
+                sink.push(tree(&row, job)?).await?;
+            }
+        } else {
+            // One connection reads one statement at a time: the outer rows come first.
+            let rows = job.budget.step(session.rows(last, None)).await?;
+            for mut row in rows {
+                session.bytes = 0;
+                job.budget.step(hang(&mut session, &plan.nested, &mut row)).await?;
+                sink.push(row).await?;
+            }
+        }
+        job.budget.step(async { transaction.commit().await.map_err(failed) }).await
+    }
+}
+
+/// A write takes its lock at once, so that it cannot fail half-way for want of it.
+fn begin(job: &Job) -> &'static str {
+    if job.method.read_only { "BEGIN" } else { "BEGIN IMMEDIATE" }
+}
+
+struct SqliteSession<'a> {
+    connection: &'a mut SqliteConnection,
+    job: &'a Job,
+    bytes: usize,
+}
+
+impl<'a> SqliteSession<'a> {
+    fn new(connection: &'a mut SqliteConnection, job: &'a Job) -> Self {
+        Self { connection, job, bytes: 0 }
+    }
+}
+
+impl Session for SqliteSession<'_> {
+    async fn rows(&mut self, statement: &Statement, row: Option<&Tree>) -> Result<Vec<Tree>, Failure> {
+        let query = query(self.job, statement, row)?;
+        let mut rows = query.fetch(&mut *self.connection);
+        let mut buffer = RowBuffer::new(self.job, self.bytes);
+        while let Some(row) = rows.try_next().await.map_err(|error| failure(self.job, &error))? {
+            buffer.push(tree(&row, self.job)?)?;
+        }
+        drop(rows);
+        Ok(buffer.finish(&mut self.bytes))
+    }
+}
+
+type Query = sqlx::query::Query<'static, sqlx::Sqlite, SqliteArguments>;
+
+fn query(job: &Job, statement: &Statement, row: Option<&Tree>) -> Result<Query, Failure> {
+    let mut arguments = SqliteArguments::default();
+    for value in values(job, statement, row)? {
+        bind(&mut arguments, value).map_err(|error| {
+            Failure::invalid(format!("A value of the request cannot be put to the register: {error}."))
+        })?;
+    }
+    // The text is the adapter file's own; values are bound.
+    Ok(sqlx::query_with(AssertSqlSafe(Arc::clone(&statement.text)), arguments))
+}
+
+fn bind(arguments: &mut SqliteArguments, value: Tree) -> Result<(), sqlx::error::BoxDynError> {
+    use sqlx::Arguments as _;
+    match value {
+        Tree::Null => arguments.add(None::<String>),
+        Tree::Bool(value) => arguments.add(value),
+        Tree::Bytes(bytes) => arguments.add(Vec::from(bytes)),
+        Tree::Text(text) => arguments.add(text),
+        Tree::Number(text) => {
+            if let Ok(value) = text.parse::<i64>() {
+                return arguments.add(value);
+            }
+            match text.parse::<f64>() {
+                // As a number where that says exactly the same.
+                Ok(value) if value.to_string() == text => arguments.add(value),
+                _ => arguments.add(text),
+            }
+        }
+        other => arguments.add(other.to_text()),
+    }
+}
+
+fn tree(row: &SqliteRow, job: &Job) -> Result<Tree, Failure> {
+    let mut columns = Vec::with_capacity(row.len());
+    for (at, column) in row.columns().iter().enumerate() {
+        let value = value(row, at)
+            .map_err(|error| job.mismatch(&format!("column {}", column.name()), &error.to_string()))?;
+        columns.push((column.name().to_owned(), value));
+    }
+    Ok(Tree::row(columns))
+}
+
+/// SQLite types values, not columns.
+fn value(row: &SqliteRow, at: usize) -> Result<Tree, sqlx::Error> {
+    let raw = row.try_get_raw(at)?;
+    if raw.is_null() {
+        return Ok(Tree::Null);
+    }
+    let kind = raw.type_info().name().to_owned();
+    drop(raw);
+    Ok(match kind.as_str() {
+        "INTEGER" => Tree::integer(row.try_get_unchecked::<i64, _>(at)?),
+        "REAL" => Tree::Number(row.try_get_unchecked::<f64, _>(at)?.to_string()),
+        "BLOB" => Tree::Bytes(Bytes::from(row.try_get_unchecked::<Vec<u8>, _>(at)?)),
+        _ => Tree::Text(row.try_get_unchecked::<String, _>(at)?),
+    })
+}
+
+fn failure(job: &Job, error: &sqlx::Error) -> Failure {
+    let detail = error.to_string();
+    let code = match error {
+        sqlx::Error::PoolTimedOut => return Failure::overloaded(detail),
+        sqlx::Error::Database(database) => database.code().unwrap_or_default().into_owned(),
+        sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => {
+            return Failure::unreachable(detail);
+        }
+        _ => return Failure::refused(Code::Internal, "The register did not carry out the call.", detail),
+    };
+    if let Some(refusal) = job.method.errors.get(&code) {
+        let message = refusal.message.as_deref().unwrap_or("The register refused the call.");
+        return Failure::refused(refusal.code, message, detail);
+    }
+    // Primary result codes are the low byte of extended ones (sqlite.org/rescode.html).
+    match code.parse::<u32>().map_or(0, |code| code & 0xff) {
+        // BUSY, LOCKED: another one writes for longer than the time limit.
+        5 | 6 => Failure::refused(
+            Code::Aborted,
+            "The register gave up the call because of another one; try again.",
+            detail,
+        ),
+        // INTERRUPT
+        9 => Failure::timeout(detail),
+        // IOERR, CORRUPT, FULL, CANTOPEN, NOTADB
+        10 | 11 | 13 | 14 | 26 => Failure::unreachable(detail),
+        // CONSTRAINT
+        19 => Failure::refused(Code::FailedPrecondition, "The register's rules do not allow this.", detail),
+        _ => Failure::refused(Code::Internal, "The register did not carry out the call.", detail),
+    }
+}
