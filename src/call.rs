@@ -29,7 +29,7 @@ use ura_proto::{SystemId, metadata as keys};
 
 use arguments::{Header, Source, Target};
 use connection::{ConnectError, Connection};
-use input::{Form, InputError};
+use input::{Broken, Form, InputError};
 use invocation::{Failed, Invocation};
 use output::{Document, Output, OutputError};
 use reflection::ReflectionError;
@@ -132,8 +132,9 @@ impl CallCommand {
     /// Runs it: 0 the call ended well, 1 it ended with an error, 2 it could not be made.
     pub(crate) fn run(self) -> ExitCode {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let ended =
-            runtime.map_err(CallError::Runtime).and_then(|runtime| runtime.block_on(Box::pin(self.call())));
+        let ended = runtime
+            .map_err(CallError::Runtime)
+            .and_then(|runtime| runtime.block_on(Box::pin(self.call(io::stdout()))));
         let Err(error) = ended else { return ExitCode::SUCCESS };
         match &error {
             CallError::Output(gone) if gone.is_nobody_reading() => {}
@@ -143,7 +144,8 @@ impl CallCommand {
         error.exit_code()
     }
 
-    async fn call(self) -> Result<(), CallError> {
+    /// Makes the call and prints replies to `out`.
+    async fn call(self, out: impl Write) -> Result<(), CallError> {
         let connection = Connection::open(&self.gateway, &self.identity).await?;
         let method = match reflection::method(&connection.calls, &connection.origin, &self.target).await {
             Ok(method) => method,
@@ -163,10 +165,10 @@ impl CallCommand {
             message_bytes_max: self.message_bytes_max,
             verbose: self.verbose,
         };
-        let mut output = Output::new(io::stdout(), document.transpose()?);
+        let mut output = Output::new(out, document.transpose()?);
         let messages = self.messages(&method)?;
         if let (true, Some(key)) = (made, &known.key) {
-            tell(&format!("idempotency-key {key}; to repeat this call, add --idempotency-key {key}"));
+            tell(&format!("a key was made for this write; to repeat it, add --idempotency-key {key}"));
         }
         let (calls, origin) = (connection.calls.clone(), connection.origin.clone());
         let ended = Box::pin(invocation.run(calls, origin, messages, &mut output)).await;
@@ -226,7 +228,8 @@ impl CallCommand {
 /// Whether a method may change the register, which the bus wants a key for.
 fn writes(method: &MethodDescriptor) -> bool {
     let level = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
-    level != Some(IdempotencyLevel::NoSideEffects)
+    // gRPC's own services are no contracts: the gateway answers them itself and wants no key.
+    level != Some(IdempotencyLevel::NoSideEffects) && !method.full_name().starts_with("grpc.")
 }
 
 /// The idempotency key that is sent.
@@ -247,9 +250,20 @@ async fn explain(failed: Failed, connection: Connection, mut known: Circumstance
             }
             CallError::Status(refusal::describe(&status, &known))
         }
-        Failed::Input(error) => CallError::Input(error),
-        Failed::Output(error) => CallError::Output(error),
-        late @ Failed::Late(_) => CallError::Late(late, repeat),
+        Failed::Input(Broken { error, open }) => {
+            connection.abandon().await;
+            // Only now: nobody may take what was sent for the whole request.
+            drop(open);
+            CallError::Input(error)
+        }
+        Failed::Output(error) => {
+            connection.abandon().await;
+            CallError::Output(error)
+        }
+        late @ Failed::Late(_) => {
+            connection.abandon().await;
+            CallError::Late(late, repeat)
+        }
     }
 }
 
@@ -258,3 +272,6 @@ fn tell(text: &str) {
     // A closed stderr leaves nobody to tell.
     drop(writeln!(io::stderr(), "{text}"));
 }
+
+#[cfg(test)]
+mod tests;

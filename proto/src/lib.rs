@@ -2,11 +2,13 @@
 //!
 //! Everything that two programs must agree on stands here: the protobuf files, the types generated
 //! from the bus's own ones, system ids, metadata keys and refusal reasons. This crate imports
-//! nothing of the project; it reads contract files and does no other input or output.
+//! nothing of the project; it reads contracts, from files or by reflection, and does no other input or
+//! output.
 
 pub mod contract;
 mod ids;
 pub mod metadata;
+pub mod reflection;
 pub mod refusal;
 
 pub use ids::{ExchangeId, IdError, SystemId};

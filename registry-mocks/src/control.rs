@@ -5,7 +5,8 @@ use std::{error::Error, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{Path, State, rejection::JsonRejection},
+    body::Bytes,
+    extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
@@ -66,17 +67,17 @@ async fn one(State(controls): State<Arc<Controls>>, Path(register): Path<String>
 async fn set(
     State(controls): State<Arc<Controls>>,
     Path(register): Path<String>,
-    fault: Result<Json<Fault>, JsonRejection>,
+    body: Bytes,
 ) -> Response {
     let register = match register.parse::<Register>() {
         Ok(register) => register,
         Err(error) => return unknown(&error),
     };
-    let Json(fault) = match fault {
+    // Whatever content-type the client says: there is only JSON here.
+    let fault = match serde_json::from_slice::<Fault>(&body) {
         Ok(fault) => fault,
-        Err(rejection) => {
-            return (StatusCode::BAD_REQUEST, Json(json!({ "error": rejection.body_text() })))
-                .into_response();
+        Err(error) => {
+            return (StatusCode::BAD_REQUEST, Json(json!({ "error": error.to_string() }))).into_response();
         }
     };
     match controls.set_fault(register, fault).await {

@@ -7,8 +7,11 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::UNIX_EPOCH,
+    time::{Duration, UNIX_EPOCH},
 };
+
+/// As far ahead as a timer is ever set.
+const FAR: Duration = Duration::from_secs(31_536_000);
 
 /// A source of the time of day: the system's, or one that a test moves by hand. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -46,6 +49,15 @@ impl Clock {
             Source::System => system_unix_us(),
             Source::Manual(time) => time.load(Ordering::Acquire),
         }
+    }
+
+    /// The instant at which this clock will show `unix_s`, seconds since 1970-01-01 UTC: now where that
+    /// is past, at most a year ahead, for timers need not reach further.
+    #[must_use]
+    pub fn instant_of(&self, unix_s: i64) -> tokio::time::Instant {
+        let left_s = unix_s.saturating_sub(self.unix_us().div_euclid(1_000_000));
+        let left = Duration::from_secs(u64::try_from(left_s).unwrap_or(0));
+        tokio::time::Instant::now() + left.min(FAR)
     }
 }
 

@@ -110,6 +110,13 @@ impl Connection {
         Ok(Self { calls: Calls(sender), origin, dialled, driver: tokio::spawn(connection) })
     }
 
+    /// Closes the connection at once, without ending what is under way on it.
+    pub(super) async fn abandon(self) {
+        self.driver.abort();
+        // Cancelled, which is what was wanted.
+        drop(self.driver.await);
+    }
+
     /// What became of the connection, when a call on it failed with `status` and nobody answered it. In
     /// TLS 1.3 a gateway that refuses this side's certificate says so only now.
     pub(super) async fn lost(self, status: &Status) -> ConnectError {

@@ -66,10 +66,12 @@ pub(super) enum Messages {
 }
 
 /// Reading ended before the input did. As long as this lives, what was read does not look complete.
+#[derive(Debug)]
 pub(super) struct Broken {
     /// Why.
     pub(super) error: InputError,
-    _open: mpsc::Sender<DynamicMessage>,
+    /// Keeps the request open.
+    pub(super) open: mpsc::Sender<DynamicMessage>,
 }
 
 impl Form {
@@ -113,7 +115,7 @@ impl Form {
                     }
                     Err(error) => {
                         // Nobody listens once the call has ended.
-                        drop(broken.send(Broken { error, _open: sender }));
+                        drop(broken.send(Broken { error, open: sender }));
                         return;
                     }
                 }

@@ -17,7 +17,7 @@ use ura_proto::metadata::EXCHANGE_ID;
 use super::{
     codec::DynamicCodec,
     connection::Calls,
-    input::{Broken, InputError, Messages},
+    input::{Broken, Messages},
     metadata::{lines, status_lines},
     output::{Output, OutputError},
 };
@@ -31,9 +31,9 @@ pub(super) enum Failed {
     /// It ended with this status; the second is the exchange id, where it is known.
     #[error("{}", .0.message())]
     Status(Box<Status>, Option<String>),
-    /// The request broke off.
-    #[error(transparent)]
-    Input(#[from] InputError),
+    /// The request broke off. What this holds is to outlive the connection.
+    #[error("{}", .0.error)]
+    Input(Broken),
     /// The reply cannot be kept.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -86,7 +86,7 @@ impl Invocation {
         tokio::select! {
             ended = self.exchange(calls, origin, requests, output) => ended,
             // Until the call is given up here, the unfinished request does not look finished.
-            broken = broken(breaks) => Err(Failed::Input(broken.error)),
+            broken = broken(breaks) => Err(Failed::Input(broken)),
             () = late => Err(Failed::Late(self.timeout.unwrap_or_default())),
         }
     }
@@ -176,8 +176,9 @@ impl Times {
         let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1000.0);
         let mut line = exchange.map_or_else(String::new, |exchange| format!("exchange {exchange}\n"));
         if let (Some(first), Some(last)) = (self.first, self.last) {
+            let s = if self.replies == 1 { "" } else { "s" };
             line.push_str(&format!(
-                "{} messages, first after {}, last after {}, ",
+                "{} message{s}, first after {}, last after {}, ",
                 self.replies,
                 ms(first),
                 ms(last)

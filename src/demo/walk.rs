@@ -19,7 +19,7 @@ const CIVIL: &str = "ks.civilstatus.v1.CivilStatusService";
 const TAX: &str = "ks.tax.v1.PropertyTaxService";
 const VEHICLES: &str = "ks.vehicles.v1.VehicleService";
 
-/// How often the walk asks whether the gateway has noticed the outage.
+/// How often the walk asks whether the gateway has noticed an outage or its end.
 const OUTAGE_POLL: Duration = Duration::from_millis(100);
 const OUTAGE_POLLS_MAX: usize = 100;
 
@@ -34,18 +34,47 @@ enum Expected {
     Refusal(&'static str),
 }
 
+/// Whom the portal asks, and why.
+#[derive(Clone, Copy)]
+struct Route {
+    provider: &'static str,
+    contract: &'static str,
+    purpose: &'static str,
+}
+
+const ACCOUNT: Route = Route { provider: "arc/civil-status", contract: CIVIL, purpose: "account-opening" };
+const BIRTH: Route = Route { provider: "arc/civil-status", contract: CIVIL, purpose: "birth-certificate" };
+const PROPERTY: Route = Route { provider: "atk/property-tax", contract: TAX, purpose: "property-tax" };
+const VEHICLE: Route = Route { provider: "mpb/vehicles", contract: VEHICLES, purpose: "vehicle-documents" };
+
 /// One call of the walk.
 struct Step {
     /// What the citizen does.
     title: &'static str,
     consumer: &'static str,
-    provider: &'static str,
-    contract: &'static str,
+    route: Route,
     method: &'static str,
-    purpose: &'static str,
     request: String,
     key: Option<String>,
     expected: Expected,
+}
+
+impl Step {
+    /// A call of the portal that is answered.
+    fn new(title: &'static str, route: Route, method: &'static str, request: &str) -> Self {
+        let request = request.to_owned();
+        Self { title, consumer: "ais/portal", route, method, request, key: None, expected: Expected::Answer }
+    }
+
+    /// A write's key.
+    fn key(self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self }
+    }
+
+    /// Ends otherwise.
+    fn ends(self, expected: Expected) -> Self {
+        Self { expected, ..self }
+    }
 }
 
 /// The walk and what it needs.
@@ -73,13 +102,13 @@ impl<'d> Walk<'d> {
             went &= as_expected;
             exchanges.push(called.exchange);
         }
+        let tax = Register::PropertyTax;
         writeln!(io::stdout(), "\nThe tax register goes down:\n")?;
-        let outage = Fault { outage: true, ..Fault::default() };
-        self.mocks.controls().set_fault(Register::PropertyTax, outage).await?;
-        let (called, as_expected) = self.outage().await?;
-        went &= as_expected;
-        exchanges.extend(called);
-        self.mocks.controls().set_fault(Register::PropertyTax, Fault::default()).await?;
+        self.mocks.controls().set_fault(tax, Fault { outage: true, ..Fault::default() }).await?;
+        went &= self.until(Expected::Refusal("REGISTER_UNAVAILABLE"), &mut exchanges).await?;
+        writeln!(io::stdout(), "\n… and comes back:\n")?;
+        self.mocks.controls().set_fault(tax, Fault::default()).await?;
+        went &= self.until(Expected::Answer, &mut exchanges).await?;
         went &= self.look_up(&exchanges).await?;
         Ok(went)
     }
@@ -89,100 +118,51 @@ impl<'d> Walk<'d> {
         let people = self.mocks.people();
         let child = people.child().ok_or("the mock registers have no child")?;
         let adult = people.adult().ok_or("the mock registers have no adult")?;
-        let stranger = people.unregistered().ok_or("the mock registers know everybody")?;
+        // Among few people there may be none whom the register does not know.
+        let stranger = people.unregistered().map_or("0000000000", |person| &person.personal_number);
         let invoice = people.unpaid_invoice().ok_or("the mock registers have no unpaid invoice")?;
         let vehicle = people.vehicle().ok_or("the mock registers have no vehicle")?;
         let payer = people.taxpayer(invoice);
         let number = |number: &str| format!(r#"{{"personal_number":"{number}"}}"#);
-        let payment = format!(
-            r#"{{"uniref":"{}","amount":{{"currency_code":"EUR","minor_units":{}}},"paid_on":{{"year":2026,"month":6,"day":1}},"payer":{{"name":"{} {}","personal_number":"{}"}}}}"#,
-            invoice.uniref, 100, payer.given_name, payer.family_name, payer.personal_number
-        );
-        let key = format!("demo-{}-{}", invoice.uniref, std::process::id());
-        let civil = |title, method, purpose, request, expected| Step {
-            title,
-            consumer: "ais/portal",
-            provider: "arc/civil-status",
-            contract: CIVIL,
-            method,
-            purpose,
-            request,
-            key: None,
-            expected,
-        };
-        let tax = |title, method, request, key| Step {
-            title,
-            consumer: "ais/portal",
-            provider: "atk/property-tax",
-            contract: TAX,
-            method,
-            purpose: "property-tax",
-            request,
-            key,
-            expected: Expected::Answer,
-        };
-        let vehicles = |title, method, request| Step {
-            title,
-            consumer: "ais/portal",
-            provider: "mpb/vehicles",
-            contract: VEHICLES,
-            method,
-            purpose: "vehicle-documents",
-            request,
-            key: None,
-            expected: Expected::Answer,
-        };
         let identity = format!(
             r#"{{"personal_number":"{}","given_name":"{}","family_name":"{}"}}"#,
             adult.personal_number, adult.given_name, adult.family_name
         );
-        let child_number = number(&child.personal_number);
+        let payment = format!(
+            r#"{{"uniref":"{}","amount":{{"currency_code":"EUR","minor_units":100}},"paid_on":{{"year":2026,"month":6,"day":1}},"payer":{{"name":"{} {}","personal_number":"{}"}}}}"#,
+            invoice.uniref, payer.given_name, payer.family_name, payer.personal_number
+        );
+        let key = format!("demo-{}-{}", invoice.uniref, std::process::id());
+        let child = number(&child.personal_number);
+        let uniref = format!(r#"{{"uniref":"{}"}}"#, invoice.uniref);
+        let plate = format!(r#"{{"plate":"{}"}}"#, vehicle.plate);
+        let not_found = Expected::RegisterSays(Code::NotFound);
+        let no_grant = Step::new("asked without a grant", BIRTH, "GetBirthCertificate", &child)
+            .ends(Expected::Refusal("GRANT_MISSING"));
         Ok(vec![
-            civil("open an account", "VerifyIdentity", "account-opening", identity, Expected::Answer),
-            civil(
-                "birth certificate",
-                "GetBirthCertificate",
-                "birth-certificate",
-                child_number.clone(),
-                Expected::Answer,
-            ),
-            civil(
-                "… as a document",
-                "GetBirthCertificateDocument",
-                "birth-certificate",
-                child_number.clone(),
-                Expected::Answer,
-            ),
-            civil(
-                "the family",
-                "ListFamilyMembers",
-                "birth-certificate",
-                child_number.clone(),
-                Expected::Answer,
-            ),
-            civil(
+            Step::new("open an account", ACCOUNT, "VerifyIdentity", &identity),
+            Step::new("birth certificate", BIRTH, "GetBirthCertificate", &child),
+            Step::new("… as a document", BIRTH, "GetBirthCertificateDocument", &child),
+            Step::new("the family", BIRTH, "ListFamilyMembers", &child),
+            Step::new(
                 "someone not in the register",
+                BIRTH,
                 "GetBirthCertificate",
-                "birth-certificate",
-                number(&stranger.personal_number),
-                Expected::RegisterSays(Code::NotFound),
+                &number(stranger),
+            )
+            .ends(not_found),
+            Step::new("property tax: invoices", PROPERTY, "ListInvoices", &number(&payer.personal_number)),
+            Step::new("invoice by UNIREF", PROPERTY, "GetInvoice", &uniref),
+            Step::new("pay 1.00 EUR of it", PROPERTY, "ConfirmPayment", &payment).key(&key),
+            Step::new("… repeated, counts once", PROPERTY, "ConfirmPayment", &payment).key(&key),
+            Step::new("vehicle by plate", VEHICLE, "GetVehicle", &plate),
+            Step::new(
+                "vehicles of the owner",
+                VEHICLE,
+                "ListVehicles",
+                &number(people.owner_number(vehicle)),
             ),
-            tax("property tax: invoices", "ListInvoices", number(&payer.personal_number), None),
-            tax("invoice by UNIREF", "GetInvoice", format!(r#"{{"uniref":"{}"}}"#, invoice.uniref), None),
-            tax("pay 1.00 EUR of it", "ConfirmPayment", payment.clone(), Some(key.clone())),
-            tax("… repeated, counts once", "ConfirmPayment", payment, Some(key)),
-            vehicles("vehicle by plate", "GetVehicle", format!(r#"{{"plate":"{}"}}"#, vehicle.plate)),
-            vehicles("vehicles of the owner", "ListVehicles", number(people.owner_number(vehicle))),
-            Step {
-                consumer: "mashti/school-books",
-                ..civil(
-                    "asked without a grant",
-                    "GetBirthCertificate",
-                    "birth-certificate",
-                    child_number,
-                    Expected::Refusal("GRANT_MISSING"),
-                )
-            },
+            Step { consumer: "mashti/school-books", ..no_grant },
         ])
     }
 
@@ -199,29 +179,27 @@ impl<'d> Walk<'d> {
 
     async fn call(&self, step: &Step) -> Result<Called, DemoError> {
         let client = Client::connect(self.gateway, &self.folder.identity(step.consumer)).await?;
-        let mut metadata = vec![("ura-purpose", step.purpose), ("ura-case", "demo")];
+        let mut metadata = vec![("ura-purpose", step.route.purpose), ("ura-case", "demo")];
         metadata.extend(step.key.as_deref().map(|key| ("idempotency-key", key)));
-        Ok(client.call(step.contract, step.method, &step.request, &metadata).await?)
+        Ok(client.call(step.route.contract, step.method, &step.request, &metadata).await?)
     }
 
-    /// Asks the register that is down until the gateway itself says so; the calls before reach the
-    /// adapter, which says it.
-    async fn outage(&self) -> Result<(Vec<String>, bool), DemoError> {
+    /// Asks for an invoice until the call ends as expected: the calls before show what the gateway has
+    /// not noticed yet.
+    async fn until(&self, expected: Expected, exchanges: &mut Vec<String>) -> Result<bool, DemoError> {
         let step = self.steps()?.into_iter().find(|s| s.method == "GetInvoice").ok_or("no such step")?;
-        let step =
-            Step { title: "invoice by UNIREF", expected: Expected::Refusal("REGISTER_UNAVAILABLE"), ..step };
-        let mut exchanges = Vec::new();
+        let step = step.ends(expected);
         for _ in 0..OUTAGE_POLLS_MAX {
             let called = self.call(&step).await?;
             exchanges.push(called.exchange.clone());
-            if is_as_expected(step.expected, &called) {
+            if is_as_expected(expected, &called) {
                 print(&step, &called)?;
-                return Ok((exchanges, true));
+                return Ok(true);
             }
             tokio::time::sleep(OUTAGE_POLL).await;
         }
-        writeln!(io::stdout(), "    the gateway did not notice that the register is down")?;
-        Ok((exchanges, false))
+        writeln!(io::stdout(), "    the gateway did not notice it")?;
+        Ok(false)
     }
 
     /// Looks every exchange up in evidence. The closing of a read may follow its reply by a moment,
@@ -261,7 +239,7 @@ fn print(step: &Step, called: &Called) -> io::Result<()> {
         "  {:<28} {:<20} {:<17} {:<28} {:<17} {:>6.1} ms  {}",
         step.title,
         step.consumer,
-        step.provider,
+        step.route.provider,
         step.method,
         status,
         called.elapsed.as_secs_f64() * 1000.0,

@@ -1,0 +1,72 @@
+//! The three pages for people who use the bus, gone through against a running demo.
+
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use crate::{
+    bus::{Demo, PATIENCE},
+    walk::{Walk, number},
+};
+
+/// What `ura evidence find` prints of an exchange.
+async fn evidence(exchange: &str, place: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ura"));
+    let command =
+        command.args(["evidence", "find", exchange]).args(place).stdin(Stdio::null()).kill_on_drop(true);
+    let ended = tokio::time::timeout(PATIENCE, command.output()).await.expect("in time").expect("it runs");
+    assert!(ended.status.success(), "{exchange}: {}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8_lossy(&ended.stdout).into_owned()
+}
+
+/// The rest of the last line that begins so.
+fn told<'p>(printed: &'p str, name: &str) -> Option<&'p str> {
+    printed.lines().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+}
+
+#[tokio::test]
+async fn the_portal_developers_page_is_true() {
+    let demo = Demo::start().await;
+    let mut walk = Walk::new(&demo, "docs/portal-developers.md");
+    let printed = walk.go().await;
+    // Only Python prints it: what it computed from the salt is what evidence holds.
+    if let Some(digest) = told(&printed, "request digest") {
+        let python = printed.lines().take_while(|line| !line.starts_with("request digest"));
+        let exchange = python.filter_map(|line| line.strip_prefix("exchange ")).last().expect("an exchange");
+        let found = evidence(exchange, &["--dir", &demo.path().display().to_string()]).await;
+        for (name, value) in
+            [("request digest", digest), ("leaf hash", told(&printed, "leaf hash").expect("told"))]
+        {
+            let line = format!("  {name:<18}{value}");
+            assert!(found.lines().any(|known| known == line), "{line} is not in\n{found}");
+        }
+    }
+    walk.end().await;
+    demo.end().await;
+}
+
+#[tokio::test]
+async fn the_institutions_page_is_true() {
+    let demo = Demo::start().await;
+    let mut walk = Walk::new(&demo, "docs/institutions.md");
+    walk.go().await;
+    let visits = number(&walk.dir().join("permits.db"), "select count(*) from inspektimet").await;
+    assert_eq!(visits, 1, "a repeat with its key counts once");
+    walk.end().await;
+    demo.end().await;
+}
+
+#[tokio::test]
+async fn the_operators_page_is_true() {
+    let demo = Demo::start().await;
+    let mut walk = Walk::new(&demo, "docs/operators.md");
+    walk.go().await;
+    let copy = walk.dir().join("evidence-copy.db");
+    let count = "select count(*) from entry join body using (log_index)";
+    let (copied, kept) = (number(&copy, count).await, number(&demo.evidence(), count).await);
+    assert!(copied > 0 && copied <= kept, "{copied} of {kept} records are in the copy");
+    let grants = "select count(*) from entry where kind = 10 and reason = 'GRANT_MISSING'";
+    assert_eq!(number(&copy, grants).await, 1, "the demo's walk ends with a refusal for want of a grant");
+    walk.end().await;
+    demo.end().await;
+}
