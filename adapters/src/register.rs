@@ -106,7 +106,7 @@ impl Register {
             }
         };
         let backend = Arc::new(backend);
-        let bulkhead = Bulkhead::start(register, Arc::clone(&backend)).await;
+        let bulkhead = Bulkhead::start(register, Arc::clone(&backend), &address).await;
         Ok(Arc::new(Self { plan, backend, bulkhead, address }))
     }
 

@@ -179,7 +179,8 @@ pub async fn serve(
         }
     };
     let contracts = parts.contracts().to_vec();
-    tracing::info!(%system, ?contracts, ?address, "adapter started");
+    let listens = address.map(tracing::field::display);
+    tracing::info!(%system, ?contracts, address = listens, "adapter started");
     let notice = Duration::from_millis(parts.limits().drain_notice_ms);
     let task = tokio::spawn(leave(system.clone(), stage, tasks, notice, shutdown));
     Ok(Adapter { system, contracts, address, verdict: parts.verdicts().subscribe(), task })

@@ -165,7 +165,8 @@ fn values(job: &Job, statement: &Statement, row: Option<&Tree>) -> Result<Vec<Tr
         .map(|slot| match slot {
             Slot::Parameter(at) => Ok(job.values.get(*at).cloned().unwrap_or(Tree::Null)),
             Slot::Row(path) => row.and_then(|row| row.at(path)).cloned().ok_or_else(|| {
-                let problem = format!("the row above has no column `{}`", path.as_str());
+                let near = row.map(|row| row.near(path.as_str())).unwrap_or_default();
+                let problem = format!("the row above has no column `{}`{near}", path.as_str());
                 job.mismatch("a nested query", &problem)
             }),
         })

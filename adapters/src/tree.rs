@@ -80,6 +80,13 @@ impl Tree {
         }
     }
 
+    /// A remark on a member that is not there: the one whose name differs in the case of letters.
+    pub(crate) fn near(&self, name: &str) -> String {
+        let Self::Object(members) = self else { return String::new() };
+        let near = members.iter().find(|(key, _)| key.to_lowercase() == name.to_lowercase());
+        near.map(|(key, _)| format!("; there is `{key}`")).unwrap_or_default()
+    }
+
     /// The value at the path. A member whose name is the whole path, dots included, comes first.
     pub(crate) fn at(&self, path: &Path) -> Option<&Self> {
         if path.steps.len() > 1

@@ -180,8 +180,12 @@ fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let told = error.to_string();
+        // Some errors tell their cause themselves.
+        if !text.ends_with(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
         cause = error.source();
     }
     text
@@ -232,5 +236,7 @@ mod tests {
         let inner = io::Error::other("the disk is full");
         let outer = crate::tls::TlsError::File { path: "a/key.pem".into(), source: inner };
         assert_eq!(chain(&outer), "a/key.pem cannot be read: the disk is full");
+        let told_twice = io::Error::other(outer);
+        assert_eq!(chain(&told_twice), "a/key.pem cannot be read: the disk is full");
     }
 }

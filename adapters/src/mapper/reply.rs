@@ -137,7 +137,7 @@ fn look<'a>(field: &FieldDescriptor, path: &Path, from: From<'a>) -> Result<Opti
         && let Some(first) = path.first()
         && from.root.member(first).is_none()
     {
-        let problem = format!("the row has no column `{first}`");
+        let problem = format!("the row has no column `{first}`{}", from.root.near(first));
         return Err(Mismatch::at(field, problem));
     }
     Ok(found)

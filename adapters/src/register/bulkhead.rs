@@ -22,43 +22,52 @@ pub(crate) struct Bulkhead {
 
 /// Lets whoever learns it say that the register cannot be reached. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Health(Arc<watch::Sender<bool>>);
+pub(crate) struct Health {
+    up: Arc<watch::Sender<bool>>,
+    /// For the log: without user and password.
+    address: Arc<str>,
+}
 
 impl Health {
     /// Takes note of a failure.
     pub(crate) fn note(&self, failure: &Failure) {
         if failure.is_unreachable() {
-            let was = self.0.send_replace(false);
+            let was = self.up.send_replace(false);
             if was {
-                tracing::warn!(detail = %failure.detail, "the register cannot be reached");
+                self.warn(failure);
             }
         }
+    }
+
+    fn warn(&self, failure: &Failure) {
+        tracing::warn!(register = %self.address, detail = %failure.detail, "the register cannot be reached");
     }
 }
 
 impl Bulkhead {
     /// Tries the register once and begins to watch it.
-    pub(crate) async fn start(plan: &RegisterPlan, backend: Arc<Backend>) -> Self {
+    pub(crate) async fn start(plan: &RegisterPlan, backend: Arc<Backend>, address: &str) -> Self {
         let probe = async |backend: &Backend| {
             timeout(plan.timeout, backend.probe())
                 .await
                 .unwrap_or_else(|_| Err(Failure::unreachable("the probe took too long")))
         };
         let first = probe(&backend).await;
+        let up = Arc::new(watch::Sender::new(first.is_ok()));
+        let health = Health { up, address: address.into() };
         if let Err(failure) = &first {
-            tracing::warn!(detail = %failure.detail, "the register cannot be reached");
+            health.warn(failure);
         }
-        let health = Health(Arc::new(watch::Sender::new(first.is_ok())));
         let (every, limit) = (plan.probe, plan.timeout);
         let watched = health.clone();
         let probing = tokio::spawn(async move {
-            let mut state = watched.0.subscribe();
+            let mut state = watched.up.subscribe();
             // The sender lives in this task: waiting cannot fail.
             while state.wait_for(|up| !up).await.is_ok() {
                 tokio::time::sleep(every).await;
                 if let Ok(Ok(())) = timeout(limit, backend.probe()).await {
-                    watched.0.send_replace(true);
-                    tracing::info!("the register can be reached again");
+                    watched.up.send_replace(true);
+                    tracing::info!(register = %watched.address, "the register can be reached again");
                 }
             }
         });
@@ -66,7 +75,7 @@ impl Bulkhead {
     }
 
     pub(crate) fn health(&self) -> watch::Receiver<bool> {
-        self.health.0.subscribe()
+        self.health.up.subscribe()
     }
 
     pub(crate) fn handle(&self) -> Health {
@@ -80,7 +89,7 @@ impl Bulkhead {
     /// A place at the register, free until it is dropped.
     pub(crate) async fn enter(&self, deadline: Option<Instant>) -> Result<OwnedSemaphorePermit, Failure> {
         // While it cannot be reached nobody waits for a timeout: the probe finds out when it is back.
-        if !*self.health.0.borrow() {
+        if !*self.health.up.borrow() {
             return Err(Failure::unreachable("known to be unreachable, being probed"));
         }
         let wait = Instant::now() + self.wait;

@@ -1,8 +1,10 @@
-//! SQLite: pooled by sqlx, read-only connections for methods without side effects.
+//! SQLite: pooled by sqlx, read-only connections for methods without side effects. A connection
+//! stays with the file that it opened, so a file that was replaced gets new pools.
 
 use std::{
+    os::unix::fs::MetadataExt as _,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -34,12 +36,22 @@ use crate::{
 /// Instructions of SQLite's machine between two looks at whether the call was left.
 const PROGRESS_STEPS: i32 = 10_000;
 
-/// Pools of connections: one that cannot write, and one for methods that may.
+/// A database file, by its path.
 #[derive(Clone)]
 pub(crate) struct Sqlite {
+    address: String,
+    writes: bool,
+    connections_max: u32,
+    timeout: Duration,
+    pools: Arc<Mutex<Option<Pools>>>,
+}
+
+/// Pools of connections: one that cannot write, and one for methods that may.
+struct Pools {
+    /// Device and inode of the file that they are on. Its open connections keep the number taken.
+    file: (u64, u64),
     reads: SqlitePool,
     writes: Option<SqlitePool>,
-    address: String,
 }
 
 /// Interrupts a statement when its call is left.
@@ -53,21 +65,43 @@ impl Drop for InterruptOnDrop {
 
 impl Sqlite {
     pub(super) fn connect(plan: &RegisterPlan, writes: bool) -> Self {
-        let pool = |read_only: bool| {
-            let options = SqliteConnectOptions::new()
-                .filename(&plan.url)
-                .create_if_missing(false)
-                .read_only(read_only)
-                .busy_timeout(plan.timeout)
-                .disable_statement_logging();
-            SqlitePoolOptions::new()
-                .max_connections(plan.connections_max)
-                .acquire_timeout(plan.timeout)
-                .idle_timeout(Duration::from_secs(600))
-                .test_before_acquire(false)
-                .connect_lazy_with(options)
+        Self {
+            address: plan.url.clone(),
+            writes,
+            connections_max: plan.connections_max,
+            timeout: plan.timeout,
+            pools: Arc::default(),
+        }
+    }
+
+    /// The pool on the file that is at the path now.
+    async fn pool(&self, read_only: bool) -> Result<SqlitePool, Failure> {
+        let found = tokio::fs::metadata(&self.address).await;
+        let found = found.map_err(|error| Failure::unreachable(format!("{}: {error}", self.address)))?;
+        let file = (found.dev(), found.ino());
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        // Calls in hand end on the connections that they have.
+        let now = match pools.take().filter(|pools| pools.file == file) {
+            Some(pools) => pools,
+            None => Pools { file, reads: self.open(true), writes: self.writes.then(|| self.open(false)) },
         };
-        Self { reads: pool(true), writes: writes.then(|| pool(false)), address: plan.url.clone() }
+        let now = pools.insert(now);
+        Ok(now.writes.as_ref().filter(|_| !read_only).unwrap_or(&now.reads).clone())
+    }
+
+    fn open(&self, read_only: bool) -> SqlitePool {
+        let options = SqliteConnectOptions::new()
+            .filename(&self.address)
+            .create_if_missing(false)
+            .read_only(read_only)
+            .busy_timeout(self.timeout)
+            .disable_statement_logging();
+        SqlitePoolOptions::new()
+            .max_connections(self.connections_max)
+            .acquire_timeout(self.timeout)
+            .idle_timeout(Duration::from_secs(600))
+            .test_before_acquire(false)
+            .connect_lazy_with(options)
     }
 
     pub(super) fn address(&self) -> &str {
@@ -76,13 +110,13 @@ impl Sqlite {
 
     pub(super) async fn probe(&self) -> Result<(), Failure> {
         let unreachable = |error: sqlx::Error| Failure::unreachable(error.to_string());
-        let mut connection = self.reads.acquire().await.map_err(unreachable)?;
+        let mut connection = self.pool(true).await?.acquire().await.map_err(unreachable)?;
         let read = sqlx::query("select count(*) from sqlite_schema").execute(&mut *connection);
         read.await.map(drop).map_err(unreachable)
     }
 
     async fn get(&self, job: &Job) -> Result<(PoolConnection<sqlx::Sqlite>, InterruptOnDrop), Failure> {
-        let pool = self.writes.as_ref().filter(|_| !job.method.read_only).unwrap_or(&self.reads);
+        let pool = self.pool(job.method.read_only).await?;
         let mut connection = pool.acquire().await.map_err(|error| failure(job, &error))?;
         let left = Arc::new(AtomicBool::new(false));
         let watched = Arc::clone(&left);

@@ -251,3 +251,26 @@ async fn a_full_register_says_so() {
     assert_eq!((failure.code, failure.reason), (Code::ResourceExhausted, "OVERLOADED"));
     drop(held);
 }
+
+#[tokio::test]
+async fn a_database_that_was_moved_or_replaced_is_noticed() {
+    let (folder, subject) = subject(METHODS, "probe_ms = 20").await;
+    let path = |name: &str| folder.path().join(name);
+    let get = r#"{"number":"1"}"#;
+    assert!(subject.json("Get", get).await.contains("Ëngjëll"));
+    std::fs::rename(path("x.db"), path("kept.db")).expect("moved away");
+    assert_eq!(subject.failure("Get", get).await.reason, "REGISTER_UNAVAILABLE");
+    std::fs::copy(path("kept.db"), path("next.db")).expect("copied");
+    let url = format!("sqlite:{}", path("next.db").display());
+    let mut connection = SqliteConnection::connect(&url).await.expect("a database");
+    let renamed =
+        sqlx::raw_sql("update njerez set emri = 'Zana e Re' where nr = '1'").execute(&mut connection);
+    renamed.await.expect("renamed");
+    connection.close().await.expect("closed");
+    std::fs::rename(path("kept.db"), path("x.db")).expect("moved back");
+    let mut health = subject.register.health();
+    health.wait_for(|up| *up).await.expect("the register lives");
+    assert!(subject.json("Get", get).await.contains("Ëngjëll"));
+    std::fs::rename(path("next.db"), path("x.db")).expect("replaced");
+    assert!(subject.json("Get", get).await.contains("Zana e Re"));
+}
