@@ -26,7 +26,7 @@ enum Role {
     /// Run the whole bus on this machine: mock registers, adapters, gateway, and a portal that asks
     Demo(demo::DemoCommand),
     /// Call a method of any contract through a gateway
-    Call(call::CallCommand),
+    Call(Box<call::CallCommand>),
     /// Run a gateway
     Gateway(gateway::GatewayCommand),
     /// Run an adapter

@@ -3,8 +3,10 @@
 pub(crate) mod body;
 pub(crate) mod frame;
 pub(crate) mod gzip;
+pub(crate) mod pump;
 pub(crate) mod span;
 pub(crate) mod timeout;
+pub(crate) mod watched;
 
 use std::time::Duration;
 

@@ -47,7 +47,10 @@ impl GatewayConfig {
         for path in [&mut config.identity, &mut config.directory, &mut config.evidence.keys] {
             *path = source.resolve(&path.to_string_lossy());
         }
-        if let Some(file) = config.evidence.store.strip_prefix("sqlite:") {
+        // What is no file is told so where the store is opened.
+        if let Some(file) =
+            config.evidence.store.strip_prefix("sqlite:").filter(|file| !file.starts_with(':'))
+        {
             config.evidence.store = format!("sqlite:{}", source.resolve(file).display());
         }
         for (name, is_zero) in config.limits.zeros() {

@@ -50,6 +50,11 @@ impl Refusal {
         self
     }
 
+    /// The gRPC status code.
+    pub(crate) fn status(&self) -> u32 {
+        u32::try_from(i32::from(self.reason.status())).expect("status codes are 0 to 16")
+    }
+
     /// The detail `problem`, where there is one.
     pub(crate) fn problem(&self) -> &str {
         self.details.iter().find(|(key, _)| *key == "problem").map_or("", |(_, value)| value)

@@ -5,21 +5,28 @@ mod own;
 
 use std::{sync::Arc, time::Duration};
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use ura_proto::{SystemId, refusal::Reason};
 use ura_runtime::{clock::Clock, process::Shutdown};
 
 use crate::{
-    call::{Call, span},
+    call::{
+        Call,
+        body::{HeldBytes, Outbound},
+        span,
+    },
     config::Limits,
-    directory::{Directory, contract::Method},
+    directory::{Directory, Snapshot, contract::Method},
     error::Refusal,
     evidence::{Decided, Ended, Evidence, Ledger},
-    forward::{self, Forwarded, Forwarding, HeldBytes, Reading, Reply, Sending},
-    plug::Plugs,
-    policy::{self, Located},
+    forward::{self, Flow, Forwarded, Forwarding, Reading, Reply, Sending},
+    plug::{InFlight, Plugs},
+    policy::{self, Located, Permit},
 };
 
 pub(crate) use own::Own;
@@ -44,6 +51,14 @@ pub(crate) struct Bus {
     pub(crate) own: Own,
 }
 
+impl Bus {
+    /// A place among the calls in hand.
+    fn slot(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let full = |_| Refusal::new(Reason::Overloaded).with("limit", "calls in hand");
+        self.calls.clone().try_acquire_owned().map_err(full)
+    }
+}
+
 /// Answers one request of a consumer. The connection has identified the caller.
 pub(crate) async fn exchange(
     bus: Arc<Bus>,
@@ -57,25 +72,18 @@ pub(crate) async fn exchange(
     let (head, body) = request.into_parts();
     let (mut call, readable) = Call::read(&head, consumer, bus.clock.unix_us());
     let directory = bus.directory.load();
-    let known = directory.methods.get(&*call.path);
-    let mut span =
-        span::begin(&mut call, known.map_or("_OTHER", |m| m.path.trim_start_matches('/')), bus.sample_ratio);
+    let name = directory.methods.get(&*call.path).map_or("_OTHER", |m| m.path.trim_start_matches('/'));
+    let mut span = span::begin(&mut call, name, bus.sample_ratio);
     let ledger = Arc::new(Ledger::new(&bus.evidence, &call));
 
     // 2 locate, 3 decide
     let mut located = Located::default();
-    let slot = readable.and_then(|()| {
-        bus.calls
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| Refusal::new(Reason::Overloaded).with("limit", "calls in hand"))
-    });
-    let permit = slot.and_then(|slot| {
+    let permitted = readable.and_then(|()| bus.slot()).and_then(|slot| {
         let permit = policy::decide(&directory, &call, bus.clock.unix_us(), &mut located)?;
         Ok((permit, slot))
     });
-    let (permit, slot) = match permit {
-        Ok(permit) => permit,
+    let (permit, slot) = match permitted {
+        Ok(permitted) => permitted,
         Err(refusal) => {
             let decided = Decided { provider: located.provider.as_ref(), ..Decided::default() };
             let refusal = ledger.refuse(&call, &directory, decided, refusal).await;
@@ -84,69 +92,104 @@ pub(crate) async fn exchange(
     };
     span.provider(permit.provider().as_str());
     let until = deadline(&bus.limits, &call, permit.method());
+    let flow = Flow::new(permit.method(), &bus.limits, until);
+    let permitted = Permitted {
+        bus: &bus,
+        call: &call,
+        directory: &directory,
+        ledger: &ledger,
+        permit: &permit,
+        flow: &flow,
+    };
 
     // 4 open evidence
-    let reading = Reading {
-        method: permit.method(),
-        encoding: call.encoding,
-        limits: &bus.limits,
-        held: &bus.held,
-        ledger: &ledger,
-        until,
+    let body = match permitted.open(body).await {
+        Ok(body) => body,
+        Err(refusal) => return refused(&call, &mut span, &refusal, true),
     };
-    let decided = Decided {
-        provider: Some(permit.provider()),
-        purpose: permit.purpose(),
-        grant: permit.grant(),
-        refusal: "",
-    };
-    let asked = match forward::receive(&reading, body).await {
-        Ok(asked) => asked,
-        Err(refusal) => {
-            let decided = Decided { grant: "", ..decided };
-            let refusal = ledger.refuse(&call, &directory, decided, refusal).await;
-            return refused(&call, &mut span, &refusal, true);
-        }
-    };
-    if let Err(refusal) = ledger.open(&call, &directory, &decided, &asked.subjects, asked.complete) {
-        return refused(&call, &mut span, &refusal, true);
-    }
-    if permit.method().writes()
-        && let Err(refusal) = ledger.recorded().await
-    {
-        return refused(&call, &mut span, &refusal, true);
-    }
-
-    // 5 forward
-    let service = &permit.service().key;
-    bus.plugs
-        .wait_for(service, until.min(bus.started + Duration::from_millis(bus.limits.plug_wait_ms)))
-        .await;
-    let sending =
-        Sending { call: &call, headers: head.headers, salt: ledger.salt(), traceparent: call.trace.header() };
-    let answer = forward::send(&permit, &sending, &ledger, &bus.plugs, asked.body, until).await;
-    let recorded = ledger.recorded().await;
-
-    // 6 close evidence: of a refusal here, of an answer when its last byte leaves
-    let refusal = match (answer, recorded) {
-        (Ok((answer, place)), Ok(())) => {
+    // 5 forward, 6 close evidence: of a refusal here, of an answer when its last byte leaves
+    match permitted.forward(head.headers, body).await {
+        Ok((answer, place)) => {
             let limits = bus.limits.clone();
             let language = call.language;
-            let with = Forwarding { permit, ledger, limits, language, until, _slot: slot, span };
-            return Forwarded::respond(with, answer, place);
+            let with = Forwarding { permit, ledger, limits, language, flow, _slot: slot, span };
+            Forwarded::respond(with, answer, place)
         }
-        (Err(refusal), Ok(())) => refusal,
-        (_, Err(unrecorded)) => unrecorded.outcome(ledger.outcome()),
-    };
-    let status = u32::try_from(i32::from(refusal.reason.status())).unwrap_or(2);
-    let ended = Ended { status, outcome: refusal.outcome, refusal: Some(refusal.reason) };
-    if let Some(closed) = ledger.close(ended)
-        && permit.method().writes()
-    {
-        // The caller is told that it failed either way; what the log cannot take now, it takes later.
-        closed.await;
+        Err(refusal) => {
+            permitted.close(&refusal).await;
+            refused(&call, &mut span, &refusal, true)
+        }
     }
-    refused(&call, &mut span, &refusal, true)
+}
+
+/// A permitted call on its way.
+struct Permitted<'x> {
+    bus: &'x Bus,
+    call: &'x Call,
+    directory: &'x Snapshot,
+    ledger: &'x Arc<Ledger>,
+    permit: &'x Permit,
+    flow: &'x Arc<Flow>,
+}
+
+impl Permitted<'_> {
+    /// Reads what must be known of the request and queues its opening. That of a write is on disk
+    /// when this returns; that of a read is waited for before its answer leaves.
+    async fn open(&self, body: Incoming) -> Result<Outbound, Refusal> {
+        let reading = Reading {
+            method: self.permit.method(),
+            encoding: self.call.encoding,
+            limits: &self.bus.limits,
+            held: &self.bus.held,
+            ledger: self.ledger,
+            flow: self.flow,
+        };
+        let decided = Decided {
+            provider: Some(self.permit.provider()),
+            purpose: self.permit.purpose(),
+            grant: self.permit.grant(),
+            refusal: "",
+        };
+        let asked = match forward::receive(&reading, body).await {
+            Ok(asked) => asked,
+            Err(refusal) => {
+                let decided = Decided { grant: "", ..decided };
+                return Err(self.ledger.refuse(self.call, self.directory, decided, refusal).await);
+            }
+        };
+        self.ledger.open(self.call, self.directory, &decided, &asked.subjects, asked.complete)?;
+        if self.permit.method().writes() {
+            self.ledger.recorded().await?;
+        }
+        Ok(asked.body)
+    }
+
+    /// Sends the call and waits for the head of its answer and for every record so far.
+    async fn forward(
+        &self,
+        headers: HeaderMap,
+        body: Outbound,
+    ) -> Result<(Response<Incoming>, InFlight), Refusal> {
+        let Self { bus, call, ledger, permit, flow, .. } = self;
+        let first_plugs = bus.started + Duration::from_millis(bus.limits.plug_wait_ms);
+        bus.plugs.wait_for(&permit.service().key, first_plugs.min(flow.until())).await;
+        let sending = Sending { call, headers, salt: ledger.salt(), traceparent: call.trace.header() };
+        let answer = forward::send(permit, &sending, ledger, &bus.plugs, body, flow).await;
+        ledger.recorded().await.map_err(|unrecorded| unrecorded.outcome(ledger.outcome()))?;
+        answer
+    }
+
+    /// Records that the bus ended the call. Of a write this is on disk when it returns; what the log
+    /// cannot take now, it takes later: the caller is told that the call failed either way.
+    async fn close(&self, refusal: &Refusal) {
+        let status = refusal.status();
+        let ended = Ended { status, outcome: refusal.outcome, refusal: Some(refusal.reason) };
+        if let Some(closed) = self.ledger.close(ended)
+            && self.permit.method().writes()
+        {
+            closed.await;
+        }
+    }
 }
 
 /// When a call must have ended: the caller's limit, within the gateway's own.
@@ -166,7 +209,7 @@ fn refused(call: &Call, span: &mut span::Span, refusal: &Refusal, post: bool) ->
         why = refusal.log_text(),
         "refused"
     );
-    span.end(u32::try_from(i32::from(refusal.reason.status())).unwrap_or(2), Some(refusal.reason));
+    span.end(refusal.status(), Some(refusal.reason));
     let mut response = refusal.response(call.language, call.exchange);
     if !post {
         // Whoever does not speak gRPC reads the HTTP status.

@@ -1,6 +1,7 @@
 //! Forwarding: opaque bytes, both ways. It takes a permit, and a permit is made only by the decision.
 //! Stands above policy, evidence and plugs, because every frame it lets out waits for its record.
 
+mod flow;
 mod headers;
 mod reply;
 mod request;
@@ -8,7 +9,6 @@ mod stream;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::time::Instant;
 use ura_proto::{refusal::Reason, v1::Outcome};
 
 use crate::{
@@ -20,9 +20,10 @@ use crate::{
     policy::Permit,
 };
 
+pub(crate) use flow::Flow;
 pub(crate) use headers::Sending;
 pub(crate) use reply::{Forwarded, Forwarding, Reply};
-pub(crate) use request::{HeldBytes, Reading, receive};
+pub(crate) use request::{Reading, receive};
 
 /// Plugs that one call is offered to; it goes on only from those that never took it.
 const ATTEMPTS_MAX: usize = 3;
@@ -30,17 +31,20 @@ const ATTEMPTS_MAX: usize = 3;
 /// Sends a permitted call to an adapter and returns the head of its answer.
 ///
 /// A call is sent once. Only where a plug hands it back untouched, or the adapter's HTTP/2 stack
-/// refuses the stream before its application saw it (RFC 9113 section 8.7), another plug is tried.
+/// says that its application never saw it (RFC 9113 section 8.7), another plug is tried.
 pub(crate) async fn send(
     permit: &Permit,
     sending: &Sending<'_>,
     ledger: &Ledger,
     plugs: &Plugs,
     body: Outbound,
-    until: Instant,
+    flow: &Flow,
 ) -> Result<(Response<Incoming>, InFlight), Refusal> {
     let service = &permit.service().key;
-    let mut request = sending.request(permit, body, until);
+    if let Some(late) = flow.late() {
+        return Err(late.with("provider", service.provider.as_str()));
+    }
+    let mut request = sending.request(permit, body, flow.until());
     let mut last = None;
     for _ in 0..ATTEMPTS_MAX {
         let place = plugs.pick(service).map_err(|missing| nobody(service, missing, last.take()))?;
@@ -50,18 +54,27 @@ pub(crate) async fn send(
         };
         let head = spare.is_some().then(|| headers::copy(&request));
         ledger.sent();
-        let sent = tokio::time::timeout_at(until, place.sender().try_send_request(request)).await;
+        let sent = flow.within(place.sender().try_send_request(request)).await;
         let mut error = match sent {
-            Err(_) => return Err(late(service, Outcome::MaybeExecuted)),
+            Err(late) => {
+                let late = late.with("provider", service.provider.as_str());
+                return Err(late.outcome(Outcome::MaybeExecuted));
+            }
             Ok(Ok(answer)) => return Ok((answer, place)),
             Ok(Err(error)) => error,
         };
         request = match (error.take_message(), head, spare) {
             (Some(untouched), ..) => untouched,
-            (None, Some(head), Some(held)) if is_refused_stream(error.error()) => {
-                Request::from_parts(head, Outbound::Held(held))
+            (None, ..) if !was_not_taken(error.error()) => {
+                return Err(ledger.fault_or(lost(service, error.error())));
             }
-            _ => return Err(ledger.fault_or(lost(service, error.error()))),
+            (None, Some(head), Some(held)) => Request::from_parts(head, Outbound::Held(held)),
+            (None, ..) => {
+                // The beginning of a streamed request is gone: only the caller can send it again.
+                ledger.not_sent();
+                let refusal = unavailable(service, "its adapter took no more calls");
+                return Err(ledger.fault_or(refusal.cause(error.error())));
+            }
         };
         ledger.not_sent();
         last = Some(error.into_error().to_string());
@@ -69,17 +82,20 @@ pub(crate) async fn send(
     Err(nobody(service, Missing::NoPlug, last))
 }
 
-/// Whether the peer says that it did nothing with the request.
-fn is_refused_stream(error: &hyper::Error) -> bool {
-    h2_reason(error) == Some(h2::Reason::REFUSED_STREAM)
+/// Whether the peer says that it did nothing with the request: it refused the stream, or announced
+/// that it goes away without this stream (RFC 9113 section 6.8; h2 fails no other stream by it).
+fn was_not_taken(error: &hyper::Error) -> bool {
+    h2_error(error).is_some_and(|error| {
+        error.reason() == Some(h2::Reason::REFUSED_STREAM) || (error.is_go_away() && error.is_remote())
+    })
 }
 
-/// The HTTP/2 code of an error, where it has one.
-fn h2_reason(error: &(dyn std::error::Error + 'static)) -> Option<h2::Reason> {
+/// The HTTP/2 error behind an error, where there is one.
+fn h2_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e h2::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(h2) = error.downcast_ref::<h2::Error>() {
-            return h2.reason();
+            return Some(h2);
         }
         next = error.source();
     }
@@ -105,7 +121,7 @@ fn nobody(service: &ServiceKey, missing: Missing, last: Option<String>) -> Refus
 fn lost(service: &ServiceKey, error: &hyper::Error) -> Refusal {
     unavailable(service, "its adapter was lost during the call")
         .outcome(Outcome::MaybeExecuted)
-        .cause(format!("{error} ({:?})", h2_reason(error)))
+        .cause(format!("{error} ({:?})", h2_error(error).and_then(h2::Error::reason)))
 }
 
 /// The register cannot be reached.
@@ -113,9 +129,4 @@ fn unavailable(service: &ServiceKey, problem: &str) -> Refusal {
     Refusal::new(Reason::RegisterUnavailable)
         .with("provider", service.provider.as_str())
         .with("problem", problem)
-}
-
-/// Time ran out.
-fn late(service: &ServiceKey, outcome: Outcome) -> Refusal {
-    Refusal::new(Reason::DeadlineExceeded).with("provider", service.provider.as_str()).outcome(outcome)
 }

@@ -14,7 +14,7 @@ mod plug;
 mod policy;
 mod serve;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 use ura_runtime::{
@@ -27,11 +27,11 @@ use ura_runtime::{
 pub use directory::check as check_directory;
 pub use evidence::{EvidenceError, KeysError, StoreError, StoredEntry, find as find_evidence};
 
+use call::body::HeldBytes;
 use config::GatewayConfig;
 use directory::Directory;
 use evidence::{Evidence, WriterThread};
 use exchange::{Bus, Own};
-use forward::HeldBytes;
 use plug::Plugs;
 
 /// Protocols of the port: consumers, adapters.
@@ -88,6 +88,7 @@ impl Gateway {
         clock: Clock,
         shutdown: Shutdown,
     ) -> Result<Self, GatewayError> {
+        let seen = serve::stamp(&config.identity);
         let identity = Identity::load(&config.identity)
             .and_then(|identity| Ok((identity.server_config(&ALPN)?, identity)));
         let (server_config, identity) =
@@ -123,6 +124,7 @@ impl Gateway {
         let tasks = vec![
             tokio::spawn(serve::follow_identity(
                 config.identity.clone(),
+                seen,
                 listener.reloader(),
                 shutdown.clone(),
             )),
@@ -156,13 +158,4 @@ impl Gateway {
         // The writer ends when the last exchange lets go of it.
         drop(tokio::task::spawn_blocking(move || writer.join()).await);
     }
-}
-
-/// The instant of a wall-clock time in seconds since 1970-01-01 UTC, as far as it lies ahead.
-pub(crate) fn until(unix_s: i64) -> Instant {
-    /// A year: timers need not reach further.
-    const FAR_S: u64 = 31_536_000;
-    let now_s = Clock::system().unix_us() / 1_000_000;
-    let left = u64::try_from(unix_s.saturating_sub(now_s)).unwrap_or(0).min(FAR_S);
-    Instant::now() + Duration::from_secs(left)
 }

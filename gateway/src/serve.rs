@@ -7,25 +7,30 @@ use std::{
 };
 
 use hyper::{server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rand::Rng as _;
 use tokio::{task::JoinSet, time::Instant};
 use ura_proto::SystemId;
 use ura_runtime::{
+    clock::Clock,
     process::Shutdown,
     tls::{Accepted, Identity, Listener, Reloader},
 };
 
 use crate::{
     ALPN,
+    call::watched::Watching,
     exchange::{Bus, exchange},
     plug::{self, Conversation},
-    until,
 };
 
-/// HTTP/2 windows towards consumers: an unread reply must not stall the others.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// What an adapter may leave unread of one request, and of all requests of a consumer's connection:
+/// some 256 that no adapter reads stall none of the others.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+
+/// Most bytes of one reply that wait for a consumer to read.
+const SEND_BUFFER_BYTES: usize = 128 << 10;
 
 /// Streams that a consumer may have reset while they are still being worked on (rapid reset).
 const PENDING_RESETS_MAX: usize = 128;
@@ -78,7 +83,8 @@ async fn connection(accepted: Accepted, trust_domain: String, bus: Arc<Bus>) {
             return;
         }
     };
-    let certificate_ends = until(peer.not_after_unix_s);
+    // TLS checks certificates by the system's clock, so their end is read from it too.
+    let certificate_ends = Clock::system().instant_of(peer.not_after_unix_s);
     if alpn.as_deref() == Some(b"ura-plug") {
         let conversation = Conversation {
             provider: system,
@@ -104,16 +110,19 @@ async fn consumer(
     certificate_ends: Instant,
     bus: Arc<Bus>,
 ) {
+    // The plugs stay for as long, also through a drain.
+    let _asker = bus.plugs.asker();
     let limits = bus.limits.clone();
     let shared = bus.clone();
     let service = service_fn(move |request| {
         let (bus, system) = (shared.clone(), system.clone());
         async move { Ok::<_, std::convert::Infallible>(exchange(bus, system, request).await) }
     });
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let connection = http2::Builder::new(Watching)
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_concurrent_streams(limits.streams_per_connection_max)
         .max_header_list_size(limits.metadata_bytes_max)
         .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
@@ -131,11 +140,17 @@ async fn consumer(
         () = async { bus.shutdown.draining().await; tokio::time::sleep(PLUGS_FIRST).await } => {}
     }
     connection.as_mut().graceful_shutdown();
-    // The calls in hand may end; none of them outlives its own deadline by much.
-    let grace = Duration::from_millis(limits.drain_timeout_ms);
-    match tokio::time::timeout(grace, connection).await {
-        Ok(ended) => ended_with(ended),
-        Err(_) => tracing::info!("a connection was cut: its calls did not end within the grace"),
+    // Calls in hand may end in their own time, unless the certificate ends or the gateway drains.
+    let cut = async {
+        tokio::select! {
+            () = tokio::time::sleep_until(certificate_ends) => {}
+            () = bus.shutdown.draining() => tokio::time::sleep(PLUGS_FIRST).await,
+        }
+        tokio::time::sleep(Duration::from_millis(limits.drain_timeout_ms)).await;
+    };
+    tokio::select! {
+        ended = connection => ended_with(ended),
+        () = cut => tracing::info!("a connection was cut: its calls did not end within the grace"),
     }
 }
 
@@ -146,8 +161,7 @@ fn ended_with(ended: hyper::Result<()>) {
 }
 
 /// Takes a renewed certificate while running. A half-written or wrong one changes nothing.
-pub(crate) async fn follow_identity(dir: PathBuf, reloader: Reloader, shutdown: Shutdown) {
-    let mut seen = stamp(&dir);
+pub(crate) async fn follow_identity(dir: PathBuf, mut seen: Stamp, reloader: Reloader, shutdown: Shutdown) {
     loop {
         tokio::select! {
             () = shutdown.draining() => return,
@@ -164,14 +178,17 @@ pub(crate) async fn follow_identity(dir: PathBuf, reloader: Reloader, shutdown: 
                 tracing::info!(identity = %dir.display(), "a new certificate is in use");
             }
             Err(error) => {
-                tracing::error!(identity = %dir.display(), %error, "the changed certificate is not used")
+                tracing::error!(identity = %dir.display(), %error, "the changed certificate is not used");
             }
         }
     }
 }
 
 /// Modification times of an identity's files.
-fn stamp(dir: &Path) -> Vec<Option<SystemTime>> {
+pub(crate) type Stamp = Vec<Option<SystemTime>>;
+
+/// What an identity's files look like from outside.
+pub(crate) fn stamp(dir: &Path) -> Stamp {
     ["cert.pem", "key.pem", "ca.pem"]
         .iter()
         .map(|name| std::fs::metadata(dir.join(name)).and_then(|meta| meta.modified()).ok())

@@ -144,13 +144,8 @@ impl<'d> Walk<'d> {
             Step::new("birth certificate", BIRTH, "GetBirthCertificate", &child),
             Step::new("… as a document", BIRTH, "GetBirthCertificateDocument", &child),
             Step::new("the family", BIRTH, "ListFamilyMembers", &child),
-            Step::new(
-                "someone not in the register",
-                BIRTH,
-                "GetBirthCertificate",
-                &number(stranger),
-            )
-            .ends(not_found),
+            Step::new("someone not in the register", BIRTH, "GetBirthCertificate", &number(stranger))
+                .ends(not_found),
             Step::new("property tax: invoices", PROPERTY, "ListInvoices", &number(&payer.personal_number)),
             Step::new("invoice by UNIREF", PROPERTY, "GetInvoice", &uniref),
             Step::new("pay 1.00 EUR of it", PROPERTY, "ConfirmPayment", &payment).key(&key),

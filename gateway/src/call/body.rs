@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -57,17 +60,50 @@ impl Body for Guarded {
     }
 }
 
+/// Request bytes that are held for all calls together.
+#[derive(Default)]
+pub(crate) struct HeldBytes(Arc<AtomicUsize>);
+
+impl HeldBytes {
+    /// One call's part, with nothing in it yet.
+    pub(crate) fn share(&self) -> Share {
+        Share { all: self.0.clone(), bytes: 0 }
+    }
+}
+
+/// One call's part of the held bytes, until dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    all: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Share {
+    /// Takes more; `false` where the limit is reached.
+    pub(crate) fn grow(&mut self, bytes: usize, bytes_max: usize) -> bool {
+        self.bytes += bytes;
+        self.all.fetch_add(bytes, Ordering::Relaxed) + bytes <= bytes_max
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// A request that was read to its end: cheap to send once more.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     chunks: Arc<[Bytes]>,
     next: usize,
+    _share: Arc<Share>,
 }
 
 impl Held {
-    /// Holds these chunks.
-    pub(crate) fn new(chunks: Vec<Bytes>) -> Self {
-        Self { chunks: chunks.into(), next: 0 }
+    /// Holds these chunks, which count as this share.
+    pub(crate) fn new(chunks: Vec<Bytes>, share: Share) -> Self {
+        Self { chunks: chunks.into(), next: 0, _share: Arc::new(share) }
     }
 }
 

@@ -4,11 +4,14 @@
 use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc};
 
 use prost_reflect::{
-    Cardinality, EnumDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor,
+    Cardinality, EnumDescriptor, FileDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor,
 };
 use ura_proto::contract::ContractError;
 
 use super::subject::{Plan, PlanError};
+
+/// Files of the services that the gateway answers itself.
+const OWN_FILES: [&str; 3] = ["health.proto", "reflection_v1.proto", "reflection_v1alpha.proto"];
 
 /// What a call of a method may do at the register (`idempotency_level`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +79,8 @@ pub(crate) struct Contract {
     pub(crate) descriptor_set: Vec<u8>,
     /// Files it was compiled from.
     pub(crate) paths: Vec<PathBuf>,
+    /// The file that defines the service, by its path below the import root.
+    file: FileDescriptor,
     shape: Shape,
 }
 
@@ -101,9 +106,22 @@ impl Contract {
             name,
             methods,
             shape: Shape::of(&compiled.service),
+            file: compiled.service.parent_file(),
             descriptor_set: compiled.descriptor_set,
             paths: compiled.paths,
         })
+    }
+
+    /// Path of the file that defines the service, where one of the gateway's own has it too: reflection
+    /// tells files apart by nothing else.
+    pub(crate) fn own_file(&self) -> Option<&str> {
+        Some(self.file.name()).filter(|name| OWN_FILES.contains(name))
+    }
+
+    /// Path of the file that defines the service, where this contract's is another one of that path.
+    pub(crate) fn same_file(&self, other: &Self) -> Option<&str> {
+        let (mine, others) = (self.file.file_descriptor_proto(), other.file.file_descriptor_proto());
+        (mine.name == others.name && mine != others).then(|| self.file.name())
     }
 
     /// What differs between this contract and one that an adapter reflects, in words; `None` where

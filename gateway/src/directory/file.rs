@@ -1,6 +1,8 @@
 //! The directory file: its raw form, and its checking into a snapshot. Every error is reported with
 //! its line; a file with an error changes nothing.
 
+mod raw;
+
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
@@ -8,10 +10,13 @@ use std::{
 };
 
 use aws_lc_rs::digest;
-use serde::Deserialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use ura_proto::{SystemId, refusal::Language};
 use ura_runtime::config::{self, ConfigErrors, Problems, Source, Spanned};
+
+use raw::{
+    RawContract, RawDirectory, RawGrant, RawMember, RawPurpose, RawService, RawSystem, RawTitles, Role,
+};
 
 use super::{
     contract::{Contract, Files},
@@ -20,95 +25,6 @@ use super::{
 
 /// Longest code, id or version, in bytes.
 const CODE_BYTES_MAX: usize = 128;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDirectory {
-    version: Spanned<String>,
-    #[serde(default)]
-    members: Vec<RawMember>,
-    #[serde(default)]
-    systems: Vec<RawSystem>,
-    #[serde(default)]
-    contracts: Vec<RawContract>,
-    #[serde(default)]
-    services: Vec<RawService>,
-    #[serde(default)]
-    purposes: Vec<RawPurpose>,
-    #[serde(default)]
-    grants: Vec<RawGrant>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawMember {
-    id: Spanned<String>,
-    name: RawTitles,
-}
-
-/// A text in the three languages; English may stand alone.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTitles {
-    en: String,
-    sq: Option<String>,
-    sr: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSystem {
-    id: Spanned<String>,
-    roles: Vec<Spanned<Role>>,
-    dial: Option<Spanned<String>>,
-}
-
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum Role {
-    Consumer,
-    Provider,
-    Gateway,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawContract {
-    name: Spanned<String>,
-    proto: Option<Spanned<String>>,
-    #[serde(default)]
-    proto_paths: Vec<String>,
-    descriptor_set: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawService {
-    contract: Spanned<String>,
-    provider: Spanned<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawPurpose {
-    code: Spanned<String>,
-    legal_basis: Spanned<String>,
-    title: RawTitles,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawGrant {
-    id: Spanned<String>,
-    consumer: Spanned<String>,
-    provider: Spanned<String>,
-    contract: Spanned<String>,
-    methods: Vec<Spanned<String>>,
-    #[serde(default)]
-    purposes: Vec<Spanned<String>>,
-    from: Option<Spanned<toml::value::Datetime>>,
-    until: Option<Spanned<toml::value::Datetime>>,
-}
 
 /// A checked file, and what must be watched for changes.
 pub(super) struct Loaded {
@@ -249,7 +165,7 @@ impl Checker<'_> {
     }
 
     fn contracts(&mut self, raw: &[RawContract]) -> HashMap<Arc<str>, Contract> {
-        let mut contracts = HashMap::new();
+        let mut contracts: HashMap<Arc<str>, Contract> = HashMap::new();
         for entry in raw {
             let roots: Vec<PathBuf> =
                 entry.proto_paths.iter().map(|path| self.source.resolve(path)).collect();
@@ -265,6 +181,14 @@ impl Checker<'_> {
                 if entry.proto.is_some() { Files::Proto(&path, &roots) } else { Files::DescriptorSet(&path) };
             match Contract::approve(entry.name.get_ref(), &files) {
                 Ok(contract) => {
+                    let same = contracts.values().find_map(|other| contract.same_file(other));
+                    if let Some(file) = same.or(contract.own_file()) {
+                        let message = format!(
+                            "reflection has another file {file}: keep this one in a folder \
+                            that repeats its package, below a root in proto_paths"
+                        );
+                        self.at(files_at, message);
+                    }
                     if contracts.insert(contract.name.clone(), contract).is_some() {
                         self.at(&entry.name, format!("contract {} stands twice", entry.name.get_ref()));
                     }

@@ -54,7 +54,9 @@ impl Directory {
 
     /// Follows the files until the drain.
     pub(crate) async fn follow(self, mut paths: Vec<PathBuf>, shutdown: Shutdown) {
-        let mut seen = stamp(&paths);
+        // Nothing was seen yet: what changed since the first reading, changed before it was watched.
+        let mut seen = Stamp::new();
+        let mut said = String::new();
         let mut ticks = tokio::time::interval(Duration::from_millis(POLL_MS));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -63,7 +65,8 @@ impl Directory {
                 _ = ticks.tick() => {}
             }
             let now = stamp(&paths);
-            if now == seen {
+            // What was refused is tried again: a contract that it names may have come meanwhile.
+            if now == seen && said.is_empty() {
                 continue;
             }
             seen = now;
@@ -72,15 +75,21 @@ impl Directory {
             let Ok(result) = tokio::task::spawn_blocking(move || file::load(&path)).await else { continue };
             match result {
                 Ok(loaded) => {
+                    said.clear();
                     if loaded.paths != paths {
                         paths = loaded.paths;
-                        seen = stamp(&paths);
+                        seen.clear();
                     }
                     self.publish(loaded.snapshot);
                 }
                 Err(errors) => {
-                    let version = &self.current.load().version;
-                    tracing::error!(kept = %version, "the changed directory is not published:\n{errors}");
+                    let errors = errors.to_string();
+                    // Said once, not at every look.
+                    if errors != said {
+                        let version = &self.current.load().version;
+                        tracing::error!(kept = %version, "the changed directory is not published:\n{errors}");
+                        said = errors;
+                    }
                 }
             }
         }

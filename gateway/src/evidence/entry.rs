@@ -13,6 +13,9 @@ use crate::{call::Call, directory::Snapshot, directory::subject::Found};
 /// Version of the entry format (`proto/ura/v1/evidence.proto`).
 const FORMAT: u32 = 1;
 
+/// Number of an opening among the kinds of entry.
+const OPENING: i64 = 10;
+
 /// Hash of an entry as a leaf, RFC 9162 section 2.1.1.
 pub(crate) type LeafHash = [u8; 32];
 
@@ -35,7 +38,7 @@ impl Row {
     /// Encodes an entry; entries of the log itself have no exchange.
     fn encode(exchange: Option<ExchangeId>, recorded_unix_us: i64, kind: Kind) -> Self {
         let tag = match &kind {
-            Kind::Opening(_) => 10,
+            Kind::Opening(_) => OPENING,
             Kind::Progress(_) => 11,
             Kind::Closing(_) => 12,
             Kind::Gap(_) => 13,
@@ -68,6 +71,11 @@ impl Row {
             reason,
             trace_id,
         }
+    }
+
+    /// Whether it is the opening of an exchange.
+    pub(super) fn opens(&self) -> bool {
+        self.kind == OPENING
     }
 
     /// The opening record of an exchange.

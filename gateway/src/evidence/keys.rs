@@ -31,6 +31,14 @@ pub enum KeysError {
     /// Not 64 hexadecimal digits.
     #[error("{0}: an epoch key file holds 64 hexadecimal digits")]
     Malformed(PathBuf),
+    /// A folder that others may enter.
+    #[error("{path}: others may enter this folder of keys (mode {mode:o}); run `chmod 700` on it")]
+    OpenFolder {
+        /// The folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// Readable by others.
     #[error("{path}: others may read this key (mode {mode:o}); run `chmod 600` on it")]
     Open {
@@ -56,6 +64,10 @@ impl EpochKey {
             move |source| KeysError::Io { path, source }
         };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io(dir))?;
+        let mode = fs::metadata(dir).map_err(io(dir))?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(KeysError::OpenFolder { path: dir.to_path_buf(), mode });
+        }
         let mut files: Vec<PathBuf> = fs::read_dir(dir)
             .map_err(io(dir))?
             .filter_map(|entry| entry.ok().map(|e| e.path()))
@@ -176,6 +188,8 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("own file");
         fs::write(&path, "short").expect("own file");
         assert!(matches!(EpochKey::open(&keys), Err(KeysError::Malformed(_))));
+        fs::set_permissions(&keys, fs::Permissions::from_mode(0o750)).expect("own folder");
+        assert!(matches!(EpochKey::open(&keys), Err(KeysError::OpenFolder { mode: 0o750, .. })));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     future::{Future as _, poll_fn},
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -21,7 +21,7 @@ use ura_proto::{
 
 use super::{
     entry::{Asked, Decided, Row, opening, pseudonyms},
-    writer::{Evidence, Recorded, Ticket},
+    writer::{Evidence, Fate, Recorded, Ticket},
 };
 use crate::{
     call::Call,
@@ -46,6 +46,7 @@ pub(crate) struct Ledger {
     exchange: ExchangeId,
     salt: [u8; 32],
     arrived: Instant,
+    fate: Arc<Fate>,
     state: Mutex<State>,
 }
 
@@ -63,6 +64,8 @@ struct State {
     opened: bool,
     closed: bool,
     sent: bool,
+    /// What the closing says of the register's side.
+    ended: Option<Outcome>,
     /// Why the bus gave the request up while it was on its way.
     fault: Option<Refusal>,
 }
@@ -84,6 +87,7 @@ impl Ledger {
             opened: false,
             closed: false,
             sent: false,
+            ended: None,
             fault: None,
         };
         Self {
@@ -91,6 +95,7 @@ impl Ledger {
             exchange: call.exchange,
             salt,
             arrived: call.arrived,
+            fate: Arc::default(),
             state: Mutex::new(state),
         }
     }
@@ -164,7 +169,7 @@ impl Ledger {
         state.request_told = complete;
         let record = opening(call, directory, decided, asked, self.evidence.epoch(), &self.salt);
         let row = Row::opening(self.exchange, call.arrived_unix_us, record);
-        let ticket = self.evidence.submit(row).ok_or_else(unavailable)?;
+        let ticket = self.evidence.submit(row, &self.fate).ok_or_else(unavailable)?;
         state.waiting.push_back(ticket);
         state.opened = true;
         Ok(())
@@ -201,7 +206,7 @@ impl Ledger {
         };
         let ticket = self
             .evidence
-            .submit(Row::progress(self.exchange, self.now(), progress))
+            .submit(Row::progress(self.exchange, self.now(), progress), &self.fate)
             .ok_or_else(unavailable)?;
         state.waiting.push_back(ticket);
         Ok(())
@@ -217,7 +222,9 @@ impl Ledger {
             from_reply: false,
         };
         state.request_told = true;
-        self.evidence.submit(Row::progress(self.exchange, self.now(), progress)).ok_or_else(unavailable)
+        self.evidence
+            .submit(Row::progress(self.exchange, self.now(), progress), &self.fate)
+            .ok_or_else(unavailable)
     }
 
     /// Waits until every record so far is on disk.
@@ -237,13 +244,14 @@ impl Ledger {
         Poll::Ready(Ok(()))
     }
 
-    /// Queues the closing; `None` where the exchange is closed already.
+    /// Queues the closing; `None` where the exchange is closed already, or has no opening.
     pub(crate) fn close(&self, ended: Ended) -> Option<Ticket> {
         let mut state = self.state();
-        if state.closed || !state.opened {
+        if state.closed || !state.opened || self.fate.unopened() {
             return None;
         }
         state.closed = true;
+        state.ended = Some(ended.outcome);
         let closing = Closing {
             status: ended.status,
             outcome: ended.outcome.into(),
@@ -254,12 +262,13 @@ impl Ledger {
             refusal: ended.refusal.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
             request_digest: if state.request_told { Vec::new() } else { finished(&state.request) },
         };
-        Some(self.evidence.submit_closing(Row::closing(self.exchange, self.now(), closing)))
+        Some(self.evidence.submit_closing(Row::closing(self.exchange, self.now(), closing), &self.fate))
     }
 
     /// What is known of the register's side if the exchange ended now.
     pub(crate) fn outcome(&self) -> Outcome {
-        if self.state().sent { Outcome::MaybeExecuted } else { Outcome::NeverSent }
+        let state = self.state();
+        state.ended.unwrap_or(if state.sent { Outcome::MaybeExecuted } else { Outcome::NeverSent })
     }
 
     /// The receipt: where the opening stands, and the salt.

@@ -204,9 +204,12 @@ fn options(address: &str) -> Result<SqliteConnectOptions, StoreError> {
             "synchronous" => options.synchronous(
                 SqliteSynchronous::from_str(value).map_err(|error| wrong(format!("{pair}: {error}")))?,
             ),
-            "journal_mode" => options.journal_mode(
-                SqliteJournalMode::from_str(value).map_err(|error| wrong(format!("{pair}: {error}")))?,
-            ),
+            // The mode stays with the file, so another one is refused before the store is touched.
+            "journal_mode" if !value.eq_ignore_ascii_case("wal") => {
+                let problem = format!("journal_mode = {value}, it must be WAL");
+                return Err(StoreError::NotSynced { store: address.to_owned(), problem });
+            }
+            "journal_mode" => options,
             _ => return Err(wrong(format!("{key} is not known; known are synchronous and journal_mode"))),
         };
     }

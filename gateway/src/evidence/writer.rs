@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -70,9 +70,34 @@ impl Future for Ticket {
     }
 }
 
+/// What became of one exchange's records, as its ledger and the writer both see it.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    /// Counted among those that were refused because a record could not be made.
+    refused: AtomicBool,
+    /// Its opening is not in the log and never will be.
+    unopened: AtomicBool,
+}
+
+impl Fate {
+    /// Whether no closing may be written, because it would stand alone.
+    pub(super) fn unopened(&self) -> bool {
+        self.unopened.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a record was not made; 1 for the first one of the exchange, else 0.
+    fn missed(&self, row: &Row) -> usize {
+        if row.opens() {
+            self.unopened.store(true, Ordering::Relaxed);
+        }
+        usize::from(!self.refused.swap(true, Ordering::Relaxed))
+    }
+}
+
 /// One row on its way.
 struct Job {
     row: Row,
+    fate: Arc<Fate>,
     /// Waits for it; a row without a waiter is kept until it can be written.
     waiter: Option<oneshot::Sender<Recorded>>,
     keep: bool,
@@ -170,20 +195,20 @@ impl Evidence {
     }
 
     /// Queues a record that an answer waits for; `None` where the queue is full.
-    pub(super) fn submit(&self, row: Row) -> Option<Ticket> {
+    pub(super) fn submit(&self, row: Row, fate: &Arc<Fate>) -> Option<Ticket> {
         if self.shared.queued.load(Ordering::Relaxed) >= self.shared.queue_entries_max {
-            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            self.shared.refused.fetch_add(fate.missed(&row), Ordering::Relaxed);
             return None;
         }
         let (sender, receiver) = oneshot::channel();
-        self.push(Job { row, waiter: Some(sender), keep: false });
+        self.push(Job { row, fate: fate.clone(), waiter: Some(sender), keep: false });
         Some(Ticket(receiver))
     }
 
     /// Queues a closing, which always has a place: there are never more than calls in hand.
-    pub(super) fn submit_closing(&self, row: Row) -> Ticket {
+    pub(super) fn submit_closing(&self, row: Row, fate: &Arc<Fate>) -> Ticket {
         let (sender, receiver) = oneshot::channel();
-        self.push(Job { row, waiter: Some(sender), keep: true });
+        self.push(Job { row, fate: fate.clone(), waiter: Some(sender), keep: true });
         Ticket(receiver)
     }
 
@@ -214,10 +239,8 @@ impl Writer {
             let troubled = self.gap.is_some() || !self.backlog.is_empty();
             let received = if troubled {
                 let wait = Duration::from_millis(RETRY_MS);
-                match tokio::time::timeout(wait, jobs.recv_many(&mut batch, self.batch_max)).await {
-                    Ok(received) => received,
-                    Err(_) => 1,
-                }
+                let received = tokio::time::timeout(wait, jobs.recv_many(&mut batch, self.batch_max)).await;
+                received.unwrap_or(1)
             } else {
                 jobs.recv_many(&mut batch, self.batch_max).await
             };
@@ -257,8 +280,9 @@ impl Writer {
         rows.extend(self.backlog.iter().take(old).cloned());
         let before = rows.len();
         let (mut written, mut waiters) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-        for job in batch.drain(..) {
-            written.push((job.row.leaf_hash, job.keep));
+        // What follows an opening that is not in the log would stand alone.
+        for job in batch.drain(..).filter(|job| job.row.opens() || !job.fate.unopened()) {
+            written.push((job.row.leaf_hash, job.fate, job.keep));
             rows.push(job.row);
             waiters.push(job.waiter);
         }
@@ -272,7 +296,7 @@ impl Writer {
                 }
                 self.backlog.drain(..old);
                 let first = u64::try_from(first).unwrap_or(0) + before as u64;
-                for ((index, waiter), (leaf_hash, _)) in (first..).zip(waiters).zip(written) {
+                for ((index, waiter), (leaf_hash, ..)) in (first..).zip(waiters).zip(written) {
                     if let Some(waiter) = waiter {
                         // A waiter that is gone needs no answer.
                         waiter.send(Recorded { index, leaf_hash }).ok();
@@ -280,9 +304,12 @@ impl Writer {
                 }
             }
             Err(error) => {
-                let fresh = rows.drain(before..).zip(written.iter().map(|(_, keep)| *keep));
-                let (kept, refused): (Vec<_>, Vec<_>) = fresh.partition(|(_, keep)| *keep);
-                self.failed(&error, kept.into_iter().map(|(row, _)| row), refused.len());
+                let fresh: Vec<_> = rows.drain(before..).zip(written).collect();
+                let records = fresh.iter().filter(|(_, (.., keep))| !keep);
+                let missed = records.map(|(row, (_, fate, _))| fate.missed(row)).sum();
+                let closings = fresh.into_iter().filter(|(_, (_, fate, keep))| *keep && !fate.unopened());
+                let closings = closings.map(|(row, _)| row);
+                self.failed(&error, closings, missed);
                 // Dropped waiters: their records will not be made.
                 drop(waiters);
                 self.reopen().await;

@@ -33,11 +33,14 @@ type Answer = Response<tonic::body::Body>;
 /// A reflection service of one state of plugs and directory.
 type Reflection = tower::util::BoxCloneSyncService<Request<Incoming>, Answer, std::convert::Infallible>;
 
+/// A directory digest and a count of plug changes.
+type Reflected = ([u8; 32], u64);
+
 /// Health and reflection.
 pub(crate) struct Own {
     health: HealthServer<State>,
-    /// Both versions of reflection, made for a directory digest and a count of plug changes.
-    reflection: Mutex<Option<(([u8; 32], u64), Reflection, Reflection)>>,
+    /// Both versions of reflection, and what they were made for.
+    reflection: Mutex<Option<(Reflected, Reflection, Reflection)>>,
 }
 
 impl Own {
@@ -91,20 +94,30 @@ impl Own {
             let mut names: Vec<_> = contracts.keys().collect();
             names.sort_unstable();
             let builder = || {
+                // By name: a contract's files may hold services that nobody approved.
                 let mut builder = tonic_reflection::server::Builder::configure()
-                    .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+                    .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                    .with_service_name(service(HEALTH));
                 for contract in names.iter().filter_map(|name| directory.contracts.get(&***name)) {
-                    builder = builder.register_encoded_file_descriptor_set(&contract.descriptor_set);
+                    builder = builder
+                        .register_encoded_file_descriptor_set(&contract.descriptor_set)
+                        .with_service_name(&*contract.name);
                 }
                 builder
             };
-            let current = Reflection::new(builder().build_v1()?);
-            let older = Reflection::new(builder().build_v1alpha()?);
+            let current = builder().with_service_name(service(REFLECTION_V1)).build_v1()?;
+            let older = builder().with_service_name(service(REFLECTION_V1ALPHA)).build_v1alpha()?;
+            let (current, older) = (Reflection::new(current), Reflection::new(older));
             *made = Some((state, current, older));
         }
         let (_, current, older) = made.as_ref().expect("made above");
         Ok(if v1 { current.clone() } else { older.clone() })
     }
+}
+
+/// The service of a path's beginning.
+fn service(prefix: &str) -> &str {
+    prefix.trim_matches('/')
 }
 
 /// What health is told from.

@@ -52,7 +52,10 @@ impl Sending<'_> {
             }
         }
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        headers.insert(metadata::GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));
+        // Only what the caller can read and the gateway can look into.
+        let gzip = headers.get_all(metadata::GRPC_ACCEPT_ENCODING).iter().any(names_gzip);
+        let readable = if gzip { "identity,gzip" } else { "identity" };
+        headers.insert(metadata::GRPC_ACCEPT_ENCODING, HeaderValue::from_static(readable));
         headers
             .insert(metadata::GRPC_TIMEOUT, timeout::value(until.saturating_duration_since(Instant::now())));
         headers.insert(
@@ -80,6 +83,11 @@ impl Sending<'_> {
         *request.headers_mut() = headers;
         request
     }
+}
+
+/// Whether a list of compressions has gzip.
+fn names_gzip(list: &HeaderValue) -> bool {
+    list.as_bytes().split(|byte| *byte == b',').any(|name| name.trim_ascii() == b"gzip")
 }
 
 /// The adapter's URI: the connection decides who answers, the authority only says whom we mean.

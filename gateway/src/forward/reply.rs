@@ -7,27 +7,27 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 use ura_proto::{
     metadata,
     refusal::{Language, Reason},
     v1::Outcome,
 };
 
-use super::{headers::clean, request::subjects};
+use super::{flow::Flow, headers::clean, request::subjects};
 use crate::{
     call::span::Span,
     call::{
         Encoding,
         body::{BodyError, Guarded},
         frame::{FrameError, Frames},
+        watched,
     },
     config::Limits,
     error::{Refusal, without_own_error_info},
@@ -35,6 +35,9 @@ use crate::{
     plug::InFlight,
     policy::Permit,
 };
+
+/// gRPC status of a deadline.
+const DEADLINE_EXCEEDED: u32 = 4;
 
 /// A body towards the caller.
 #[derive(Default)]
@@ -90,8 +93,8 @@ pub(crate) struct Forwarding {
     pub(crate) limits: Arc<Limits>,
     /// Language of refusals.
     pub(crate) language: Language,
-    /// When it must have ended.
-    pub(crate) until: Instant,
+    /// How long it may go on.
+    pub(crate) flow: Arc<Flow>,
     /// Its place among the calls in hand, until dropped.
     pub(crate) _slot: tokio::sync::OwnedSemaphorePermit,
     /// Its span, where it is traced.
@@ -138,15 +141,14 @@ impl Forwarded {
         };
         let trailers_only = head.headers.contains_key(metadata::GRPC_STATUS);
         let collect = with.permit.method().reply_subjects.is_some();
-        let idle_until = Instant::now() + Duration::from_millis(with.limits.stream_idle_ms);
-        let first = with.until.min(idle_until);
+        with.flow.moved();
         let mut reply = Self {
             body: Some(Guarded::new(body)),
             frames: Frames::new(with.limits.message_bytes_max, collect),
             encoding: encoding.unwrap_or(Encoding::Identity),
             unread: VecDeque::new(),
             ready: VecDeque::new(),
-            timer: Box::pin(tokio::time::sleep_until(first)),
+            timer: Box::pin(tokio::time::sleep_until(with.flow.ends())),
             end: End::Open,
             _place: place,
             with,
@@ -191,6 +193,7 @@ impl Forwarded {
                 },
                 End::Open => {
                     self.end = End::Open;
+                    watched::watch(Some(self.timer.deadline()));
                     if let Some(chunk) = ready!(self.poll_open(context)) {
                         return Poll::Ready(Some(Ok(Frame::data(chunk))));
                     }
@@ -203,8 +206,13 @@ impl Forwarded {
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             if self.timer.as_mut().poll(context).is_ready() {
-                self.give_up(self.too_late());
-                return Poll::Ready(None);
+                if let Some(late) = self.with.flow.late() {
+                    self.give_up(late.outcome(Outcome::MaybeExecuted));
+                    return Poll::Ready(None);
+                }
+                // Something moved the other way.
+                self.rewind();
+                continue;
             }
             if let Err(refusal) = ready!(self.with.ledger.poll_recorded(context)) {
                 let outcome = self.with.ledger.outcome();
@@ -244,7 +252,8 @@ impl Forwarded {
         if chunk.is_empty() {
             return;
         }
-        self.postpone_idle();
+        self.with.flow.moved();
+        self.rewind();
         let mut messages = Vec::new();
         let ended = match self.frames.push(&chunk, |message| messages.push(message)) {
             Ok(ended) => ended,
@@ -294,6 +303,12 @@ impl Forwarded {
         let Some(status) = status else {
             return self.give_up(mismatch("its grpc-status is not a status code"));
         };
+        if status == DEADLINE_EXCEEDED
+            && let Some(late) = self.with.flow.late()
+        {
+            // The adapter was told the same deadline: its word for it came first.
+            return self.give_up(late.outcome(Outcome::MaybeExecuted));
+        }
         if status == 0 && self.frames.end().is_err() {
             return self.give_up(mismatch("it ended inside a message"));
         }
@@ -311,14 +326,15 @@ impl Forwarded {
         tracing::info!(exchange = %self.with.ledger.exchange(), reason = %refusal.reason, why = refusal.log_text(), "an exchange was ended by the bus");
         self.unread.clear();
         self.ready.clear();
-        let status = u32::try_from(i32::from(refusal.reason.status())).unwrap_or(2);
         let trailers = self.refusal(&refusal);
-        self.close(status, refusal.outcome, Some(refusal.reason), trailers);
+        self.close(refusal.status(), refusal.outcome, Some(refusal.reason), trailers);
     }
 
     /// Records the end; that of a write is waited for.
     fn close(&mut self, status: u32, outcome: Outcome, refusal: Option<Reason>, mut trailers: HeaderMap) {
         self.body = None;
+        self.with.flow.over();
+        watched::watch(None);
         self.with.span.end(status, refusal);
         let ticket = self.with.ledger.close(Ended { status, outcome, refusal });
         if let Some(receipt) = self.with.ledger.receipt() {
@@ -335,19 +351,27 @@ impl Forwarded {
     }
 
     /// A stream on which something moves may go on.
-    fn postpone_idle(&mut self) {
-        if self.with.permit.method().streams_reply {
-            let idle_until = Instant::now() + Duration::from_millis(self.with.limits.stream_idle_ms);
-            self.timer.as_mut().reset(self.with.until.min(idle_until));
+    fn rewind(&mut self) {
+        let ends = self.with.flow.ends();
+        if ends != self.timer.deadline() {
+            self.timer.as_mut().reset(ends);
+            watched::watch(Some(ends));
         }
     }
+}
 
-    fn too_late(&self) -> Refusal {
-        let reason =
-            if Instant::now() >= self.with.until { Reason::DeadlineExceeded } else { Reason::StreamIdle };
-        Refusal::new(reason)
-            .with("idle_ms", self.with.limits.stream_idle_ms.to_string())
-            .outcome(Outcome::MaybeExecuted)
+impl Drop for Forwarded {
+    fn drop(&mut self) {
+        self.with.flow.over();
+        // Dropped because its time ran out while the caller did not read; otherwise the caller is
+        // gone, and the ledger says so.
+        if matches!(self.end, End::Open)
+            && let Some(late) = self.with.flow.late()
+        {
+            let outcome = Outcome::MaybeExecuted;
+            let ended = Ended { status: late.status(), outcome, refusal: Some(late.reason) };
+            drop(self.with.ledger.close(ended));
+        }
     }
 }
 

@@ -1,25 +1,18 @@
 //! Reading a request: a unary one is held until its end, so that its record is whole and the call
 //! can be sent again if nobody took it; of a streamed one the first message is held.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::poll_fn;
 use http_body::Body as _;
-use tokio::time::Instant;
 use ura_proto::refusal::Reason;
 
-use super::stream::RequestStream;
+use super::{flow::Flow, stream::RequestStream};
 use crate::{
     call::{
         Encoding,
-        body::{Guarded, Held, Outbound},
+        body::{Guarded, Held, HeldBytes, Outbound},
         frame::{FrameError, Frames, Message},
         gzip,
     },
@@ -35,30 +28,6 @@ use crate::{
 /// A request up to this size is not counted among the held bytes.
 const UNCOUNTED_BYTES: usize = 64 << 10;
 
-/// Request bytes that are held for all calls together.
-#[derive(Default)]
-pub(crate) struct HeldBytes(Arc<AtomicUsize>);
-
-/// One call's part of the held bytes, until dropped.
-struct Share {
-    all: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Share {
-    /// Takes more; `false` where the limit is reached.
-    fn grow(&mut self, bytes: usize, bytes_max: usize) -> bool {
-        self.bytes += bytes;
-        self.all.fetch_add(bytes, Ordering::Relaxed) + bytes <= bytes_max
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 /// How a request is to be read.
 pub(crate) struct Reading<'r> {
     /// The method asked.
@@ -71,8 +40,8 @@ pub(crate) struct Reading<'r> {
     pub(crate) held: &'r HeldBytes,
     /// Takes the digest.
     pub(crate) ledger: &'r Arc<Ledger>,
-    /// When the call must have ended.
-    pub(crate) until: Instant,
+    /// How long it may take.
+    pub(crate) flow: &'r Arc<Flow>,
 }
 
 /// A request as far as it must be known before it is recorded.
@@ -90,14 +59,11 @@ pub(crate) async fn receive(reading: &Reading<'_>, body: hyper::body::Incoming) 
     let mut body = Guarded::new(body);
     let plan = reading.method.request_subjects.as_ref();
     let mut frames = Frames::new(reading.limits.message_bytes_max, plan.is_some());
-    let mut share = Share { all: reading.held.0.clone(), bytes: 0 };
+    let mut share = reading.held.share();
     let (mut chunks, mut messages, mut total) = (Vec::new(), Vec::new(), 0usize);
     loop {
-        let next = tokio::time::timeout_at(reading.until, poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)));
-        let Ok(next) = next.await else {
-            return Err(Refusal::new(Reason::DeadlineExceeded).with("provider", "the caller"));
-        };
-        let chunk: Bytes = match next {
+        let next = reading.flow.within(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)));
+        let chunk: Bytes = match next.await.map_err(|late| late.with("provider", "the caller"))? {
             None => break,
             Some(Err(error)) => {
                 return Err(malformed("it was reset before its end").cause(error));
@@ -109,6 +75,7 @@ pub(crate) async fn receive(reading: &Reading<'_>, body: hyper::body::Incoming) 
                 Err(_) => continue,
             },
         };
+        reading.flow.moved();
         total += chunk.len();
         if total > UNCOUNTED_BYTES && !share.grow(chunk.len(), reading.limits.held_bytes_max) {
             return Err(Refusal::new(Reason::Overloaded).with("limit", "request bytes held"));
@@ -132,9 +99,9 @@ pub(crate) async fn receive(reading: &Reading<'_>, body: hyper::body::Incoming) 
     }
     let subjects = subjects(plan, &messages, reading.encoding, reading.limits)?;
     let body = if complete {
-        Outbound::Held(Held::new(chunks))
+        Outbound::Held(Held::new(chunks, share))
     } else {
-        let rest = RequestStream::new(body, chunks, frames, reading);
+        let rest = RequestStream::new(body, (chunks, share), frames, reading);
         Outbound::Stream(Box::pin(rest))
     };
     Ok(Asked { body, subjects, complete })

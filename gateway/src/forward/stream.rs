@@ -12,12 +12,16 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame};
 
-use super::request::{Reading, framing, malformed, subjects};
+use super::{
+    flow::Flow,
+    request::{Reading, framing, malformed, subjects},
+};
 use crate::{
     call::{
         Encoding,
-        body::{BodyError, Guarded, cancelled},
+        body::{BodyError, Guarded, Share, cancelled},
         frame::Frames,
+        pump,
     },
     config::Limits,
     directory::contract::Method,
@@ -30,11 +34,15 @@ pub(super) struct RequestStream {
     body: Guarded,
     /// Chunks that were held for the first message.
     first: VecDeque<Bytes>,
+    /// What those count among the held bytes.
+    share: Option<Share>,
     frames: Frames,
     method: Arc<Method>,
     encoding: Encoding,
     limits: Arc<Limits>,
     ledger: Arc<Ledger>,
+    flow: Arc<Flow>,
+    begun: bool,
     end: End,
 }
 
@@ -50,15 +58,23 @@ enum End {
 
 impl RequestStream {
     /// Goes on where the reading of the first message stopped.
-    pub(super) fn new(body: Guarded, first: Vec<Bytes>, frames: Frames, reading: &Reading<'_>) -> Self {
+    pub(super) fn new(
+        body: Guarded,
+        (first, share): (Vec<Bytes>, Share),
+        frames: Frames,
+        reading: &Reading<'_>,
+    ) -> Self {
         Self {
             body,
             first: first.into(),
+            share: Some(share),
             frames,
             method: reading.method.clone(),
             encoding: reading.encoding,
             limits: reading.limits.clone(),
             ledger: reading.ledger.clone(),
+            flow: reading.flow.clone(),
+            begun: false,
             end: End::Open,
         }
     }
@@ -72,6 +88,7 @@ impl RequestStream {
 
     /// Looks at a chunk before it goes on. A refusal resets the stream towards the adapter.
     fn look(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
+        self.flow.moved();
         self.ledger.request(chunk);
         let mut messages = Vec::new();
         self.frames.push(chunk, |message| messages.push(message)).map_err(|e| framing(e, "request"))?;
@@ -98,9 +115,15 @@ impl Body for RequestStream {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !std::mem::replace(&mut self.begun, true)
+            && let Some(over) = self.flow.pump()
+        {
+            pump::announce(over);
+        }
         if let Some(chunk) = self.first.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
+        self.share = None;
         loop {
             match &mut self.end {
                 End::Done => return Poll::Ready(None),

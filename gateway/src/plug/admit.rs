@@ -1,17 +1,18 @@
 //! Reading what an adapter offers, by standard reflection, and holding it against the directory.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, combinators::MapFrame};
 use hyper::{body::Incoming, client::conn::http2::SendRequest};
-use prost::Message as _;
-use prost_reflect::{DescriptorPool, ServiceDescriptor};
-use prost_types::FileDescriptorProto;
-use tonic_reflection::pb::v1::{
-    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
-};
+use prost_reflect::ServiceDescriptor;
 use tower::Service;
-use ura_proto::{SystemId, v1::RefusedContract};
+use ura_proto::{
+    SystemId, metadata,
+    reflection::{Reflection, ReflectionError},
+    v1::RefusedContract,
+};
 
 use crate::{
     call::body::Outbound,
@@ -25,12 +26,6 @@ const OWN_SERVICES: [&str; 4] = [
     "grpc.reflection.v1alpha.ServerReflection",
     "ura.v1.PlugService",
 ];
-
-/// Services that one adapter may offer.
-const SERVICES_MAX: usize = 256;
-
-/// Descriptors that one adapter may send, in bytes.
-const DESCRIPTORS_BYTES_MAX: usize = 16 << 20;
 
 /// Time for one question to an adapter.
 pub(super) const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,8 +41,23 @@ impl OwnCalls {
     }
 }
 
+/// An adapter's answer to the gateway itself.
+type OwnAnswer = http::Response<MapFrame<Incoming, fn(Frame<Bytes>) -> Frame<Bytes>>>;
+
+/// Takes status details out of trailers: typed clients panic on those that are not base64, and the
+/// gateway's own questions need none.
+fn without_details(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            trailers.remove(metadata::GRPC_STATUS_DETAILS);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
 impl Service<http::Request<tonic::body::Body>> for OwnCalls {
-    type Response = http::Response<Incoming>;
+    type Response = OwnAnswer;
     type Error = hyper::Error;
     type Future = futures_util::future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -59,113 +69,26 @@ impl Service<http::Request<tonic::body::Body>> for OwnCalls {
     }
 
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request.map(Outbound::Own)))
+        let answer = self.0.send_request(request.map(Outbound::Own));
+        Box::pin(async move {
+            let mut answer = answer.await?;
+            answer.headers_mut().remove(metadata::GRPC_STATUS_DETAILS);
+            Ok(answer.map(|body| body.map_frame(without_details as fn(Frame<Bytes>) -> Frame<Bytes>)))
+        })
     }
 }
 
-/// Why an adapter's contracts cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ReflectError {
-    /// The question failed.
-    #[error("reflection (grpc.reflection.v1) failed: {0}")]
-    Call(#[from] Box<tonic::Status>),
-    /// The question took too long.
-    #[error("reflection did not answer within 5 s")]
-    Timeout,
-    /// The answer is not one.
-    #[error("reflection answered {0}")]
-    Answer(String),
-}
-
-impl From<tonic::Status> for ReflectError {
-    fn from(status: tonic::Status) -> Self {
-        Self::Call(Box::new(status))
-    }
-}
-
-/// The services that an adapter reflects.
-pub(super) async fn reflect(calls: &OwnCalls) -> Result<Vec<ServiceDescriptor>, ReflectError> {
-    tokio::time::timeout(QUESTION_TIMEOUT, ask_all(calls)).await.map_err(|_| ReflectError::Timeout)?
-}
-
-async fn ask_all(calls: &OwnCalls) -> Result<Vec<ServiceDescriptor>, ReflectError> {
-    let names = match ask(calls, MessageRequest::ListServices(String::new())).await? {
-        MessageResponse::ListServicesResponse(list) => list.service.into_iter().map(|s| s.name),
-        other => return Err(ReflectError::Answer(format!("no list of services but {other:?}"))),
+/// The services that an adapter reflects, but for those that are no contracts. At most 5 s.
+pub(super) async fn reflect(calls: &OwnCalls) -> Result<Vec<ServiceDescriptor>, ReflectionError> {
+    let reflection = Reflection::new(calls.clone(), OwnCalls::origin());
+    let asked = async {
+        let mut names = reflection.services().await?;
+        names.retain(|name| !OWN_SERVICES.contains(&name.as_str()));
+        let pool = reflection.describe(&names).await?;
+        Ok(names.iter().filter_map(|name| pool.get_service_by_name(name)).collect())
     };
-    let names: Vec<String> = names.filter(|name| !OWN_SERVICES.contains(&name.as_str())).collect();
-    if names.len() > SERVICES_MAX {
-        return Err(ReflectError::Answer(format!(
-            "{} services, at most {SERVICES_MAX} are read",
-            names.len()
-        )));
-    }
-    let mut files = Files::default();
-    for name in &names {
-        files.take(ask(calls, MessageRequest::FileContainingSymbol(name.clone())).await?)?;
-    }
-    // Some servers send only the file itself: its imports are asked for by name.
-    while let Some(import) = files.missing() {
-        files.take(ask(calls, MessageRequest::FileByFilename(import)).await?)?;
-    }
-    let mut pool = DescriptorPool::new();
-    pool.add_file_descriptor_protos(files.protos)
-        .map_err(|error| ReflectError::Answer(format!("descriptors that do not fit together: {error}")))?;
-    Ok(names.iter().filter_map(|name| pool.get_service_by_name(name)).collect())
-}
-
-/// Asks one question on a stream of its own.
-async fn ask(calls: &OwnCalls, question: MessageRequest) -> Result<MessageResponse, ReflectError> {
-    let request = ServerReflectionRequest { host: String::new(), message_request: Some(question) };
-    let mut client = ServerReflectionClient::with_origin(calls.clone(), OwnCalls::origin())
-        .max_decoding_message_size(DESCRIPTORS_BYTES_MAX);
-    let mut answers = client.server_reflection_info(tokio_stream::iter([request])).await?.into_inner();
-    let answer = answers.message().await?.and_then(|answer| answer.message_response);
-    answer.ok_or_else(|| ReflectError::Answer("nothing".to_owned()))
-}
-
-/// Descriptor files collected so far.
-#[derive(Default)]
-struct Files {
-    protos: Vec<FileDescriptorProto>,
-    bytes: usize,
-    asked: HashSet<String>,
-}
-
-impl Files {
-    fn take(&mut self, answer: MessageResponse) -> Result<(), ReflectError> {
-        let found = match answer {
-            MessageResponse::FileDescriptorResponse(found) => found.file_descriptor_proto,
-            MessageResponse::ErrorResponse(error) => return Err(ReflectError::Answer(error.error_message)),
-            other => return Err(ReflectError::Answer(format!("no descriptors but {other:?}"))),
-        };
-        for bytes in found {
-            self.bytes += bytes.len();
-            if self.bytes > DESCRIPTORS_BYTES_MAX {
-                return Err(ReflectError::Answer(format!(
-                    "more than {DESCRIPTORS_BYTES_MAX} bytes of descriptors"
-                )));
-            }
-            let proto = FileDescriptorProto::decode(bytes.as_slice()).map_err(|error| {
-                ReflectError::Answer(format!("a descriptor that cannot be read: {error}"))
-            })?;
-            if !self.protos.iter().any(|known| known.name == proto.name) {
-                self.protos.push(proto);
-            }
-        }
-        Ok(())
-    }
-
-    /// An import that nobody has sent; each is asked for once.
-    fn missing(&mut self) -> Option<String> {
-        let imports = self.protos.iter().flat_map(|proto| &proto.dependency);
-        let missing = imports
-            .filter(|name| !self.protos.iter().any(|known| known.name() == name.as_str()))
-            .find(|name| !self.asked.contains(*name))?
-            .clone();
-        self.asked.insert(missing.clone());
-        Some(missing)
-    }
+    let late = || ReflectionError::Answer("nothing within 5 s".to_owned());
+    tokio::time::timeout(QUESTION_TIMEOUT, asked).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// What of an offer the directory allows.
@@ -182,6 +105,9 @@ pub(super) fn admit(directory: &Snapshot, provider: &SystemId, offered: &[Servic
     for service in offered {
         let name = service.full_name();
         let reason = match directory.contracts.get_key_value(name) {
+            _ if !directory.systems.contains_key(provider) => {
+                format!("{provider} is not in the directory; enter it in [[systems]] with the role provider")
+            }
             _ if !directory.systems.get(provider).is_some_and(|system| system.provider) => {
                 format!("{provider} does not have the role provider in the directory")
             }

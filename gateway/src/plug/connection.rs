@@ -12,7 +12,7 @@ use std::{
 };
 
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::JoinSet,
@@ -31,11 +31,20 @@ use super::{
     admit::{OwnCalls, QUESTION_TIMEOUT, Verdict, admit, reflect},
     table::{Plug, Plugs},
 };
-use crate::{call::body::Outbound, directory::Directory};
+use crate::{
+    call::{body::Outbound, pump::Pumps},
+    directory::Directory,
+};
 
-/// HTTP/2 windows: one slow reply must not stall the others on the same connection.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+/// What a caller may leave unread of one reply. The window of the connection has room for as many
+/// such replies as a plug may have calls: those who do not read never stall those who do.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+
+/// Most bytes of one request that wait for an adapter to read.
+const SEND_BUFFER_BYTES: usize = 128 << 10;
+
+/// Largest window of a connection (RFC 9113 section 6.9.1).
+const WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
 
 /// A peer that does not answer a ping within this time is gone.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
@@ -71,10 +80,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Conversation { provider, address, .. } = &conversation;
-    let handshake = http2::Builder::new(TokioExecutor::new())
+    let handshake = http2::Builder::new(Pumps)
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_connection_window_size(connection_window_bytes(conversation.plugs.calls_per_plug_max()))
+        .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_header_list_size(conversation.metadata_bytes_max)
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
@@ -93,13 +103,31 @@ where
     };
     let calls = OwnCalls(sender.clone());
     let plug = Arc::new(Plug::new(provider.clone(), sender));
+    let _entered = Entered { plugs: conversation.plugs.clone(), plug: plug.clone() };
     let connection = tokio::spawn(connection);
     let ended = tokio::select! {
         ended = connection => ended.ok().and_then(Result::err).map_or_else(|| "closed by the adapter".to_owned(), |e| e.to_string()),
         why = converse(&conversation, &plug, calls) => why,
     };
-    conversation.plugs.remove(&plug);
     tracing::info!(provider = %conversation.provider, address = %conversation.address, ended, "a plug is gone");
+}
+
+/// A plug's place in the table: given up however its task ends.
+struct Entered {
+    plugs: Arc<Plugs>,
+    plug: Arc<Plug>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.plugs.remove(&self.plug);
+    }
+}
+
+/// The window of a connection with so many calls.
+fn connection_window_bytes(calls_max: usize) -> u32 {
+    let calls = u32::try_from(calls_max).unwrap_or(u32::MAX);
+    calls.saturating_mul(STREAM_WINDOW_BYTES).clamp(1 << 20, WINDOW_BYTES_MAX)
 }
 
 /// Asks, enters and follows; returns why the plug is to end.
@@ -162,6 +190,10 @@ async fn leave(conversation: &Conversation, plug: &Arc<Plug>, calls: &OwnCalls, 
     drop(tokio::time::timeout(QUESTION_TIMEOUT, client.drain(DrainRequest {})).await);
     // Its new connection is made before this one takes no more.
     tokio::time::sleep(LEAVE_GRACE).await;
+    if conversation.shutdown.is_draining() {
+        // Consumers are asked to move after the adapters; until the last has gone, its calls are answered here.
+        conversation.plugs.nobody_asks().await;
+    }
     conversation.plugs.remove(plug);
     why.to_owned()
 }

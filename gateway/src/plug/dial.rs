@@ -7,6 +7,7 @@ use rand::Rng as _;
 use tokio::task::JoinHandle;
 use ura_proto::SystemId;
 use ura_runtime::{
+    clock::Clock,
     process::Shutdown,
     tls::{self, Identity, SpiffeId, Verify},
 };
@@ -126,7 +127,7 @@ impl Dialler {
         let conversation = Conversation {
             provider: self.provider.clone(),
             address: peer.address,
-            until: crate::until(peer.not_after_unix_s),
+            until: Clock::system().instant_of(peer.not_after_unix_s),
             directory: self.directory.clone(),
             plugs: self.plugs.clone(),
             shutdown: self.shutdown.clone(),

@@ -82,6 +82,8 @@ pub(crate) struct Plugs {
     /// Every plug; changed under this lock only.
     all: Mutex<Vec<Arc<Plug>>>,
     changed: watch::Sender<u64>,
+    /// Held by each consumer's connection.
+    askers: watch::Sender<()>,
     calls_per_plug_max: usize,
 }
 
@@ -89,7 +91,23 @@ impl Plugs {
     /// An empty table.
     pub(crate) fn new(calls_per_plug_max: usize) -> Self {
         let (changed, _) = watch::channel(0);
-        Self { by_service: ArcSwap::default(), all: Mutex::default(), changed, calls_per_plug_max }
+        let (askers, _) = watch::channel(());
+        Self { by_service: ArcSwap::default(), all: Mutex::default(), changed, askers, calls_per_plug_max }
+    }
+
+    /// To be held by a connection that asks: plugs stay through a drain for as long.
+    pub(crate) fn asker(&self) -> watch::Receiver<()> {
+        self.askers.subscribe()
+    }
+
+    /// Waits until no connection asks any more.
+    pub(super) async fn nobody_asks(&self) {
+        self.askers.closed().await;
+    }
+
+    /// Calls that one plug may have at once.
+    pub(super) fn calls_per_plug_max(&self) -> usize {
+        self.calls_per_plug_max
     }
 
     /// A plug for a call: the less busy of two taken at random.
@@ -101,7 +119,7 @@ impl Plugs {
         for plug in plugs {
             match plug.serves(&service.contract) {
                 Some(true) if plug.in_flight.load(Ordering::Relaxed) < self.calls_per_plug_max => {
-                    able.push(plug)
+                    able.push(plug);
                 }
                 Some(true) => missing = Missing::Full,
                 Some(false) if missing == Missing::NoPlug => missing = Missing::NotServing,

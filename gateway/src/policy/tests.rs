@@ -41,6 +41,12 @@ services = [
 /// Provider, methods, purposes, from, until.
 type GrantRow<'g> = (&'g str, Option<&'g [&'g str]>, &'g [&'g str], i64, i64);
 
+/// Provider, grant and purpose of a permit; or the reason of a refusal.
+type Outcome = Result<(String, String, Option<String>), Reason>;
+
+/// Name, grants, call, time, outcome.
+type Case<'g> = (&'static str, Vec<GrantRow<'g>>, Call, i64, Outcome);
+
 fn snapshot(grants: &[GrantRow<'_>]) -> Snapshot {
     let dir = tempfile::tempdir().expect("temporary folder");
     std::fs::write(dir.path().join("t.proto"), PROTO).expect("temporary folder");
@@ -93,7 +99,7 @@ const ALWAYS: (i64, i64) = (i64::MIN, i64::MAX);
 const ONE: GrantRow<'_> = ("a/one", None, &[], ALWAYS.0, ALWAYS.1);
 const TWO: GrantRow<'_> = ("a/two", None, &[], ALWAYS.0, ALWAYS.1);
 
-fn outcome(snapshot: &Snapshot, call: &Call, now: i64) -> Result<(String, String, Option<String>), Reason> {
+fn outcome(snapshot: &Snapshot, call: &Call, now: i64) -> Outcome {
     decide(snapshot, call, now, &mut Located::default())
         .map(|p| (p.provider().to_string(), p.grant().to_owned(), p.purpose().map(str::to_owned)))
         .map_err(|refusal| refusal.reason)
@@ -107,7 +113,7 @@ fn each_condition_is_asked_in_its_order() {
     let yes = |provider: &str, grant: &str, purpose: Option<&str>| {
         Ok((provider.to_owned(), grant.to_owned(), purpose.map(str::to_owned)))
     };
-    let cases: Vec<(&str, Vec<GrantRow<'_>>, Call, i64, Result<_, Reason>)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("granted", vec![ONE], call(READ, None, None, false), 0, yes("a/one", "g0", None)),
         (
             "purpose kept though not asked for",

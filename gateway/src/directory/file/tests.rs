@@ -73,10 +73,8 @@ fn a_good_file_becomes_a_snapshot() {
     assert_eq!(grant.until_unix_us - grant.from_unix_us, 365 * 86_400 * 1_000_000);
     assert!(snapshot.methods.contains_key("/t.v1.S/Write"));
     assert_eq!(loaded.paths.len(), 2, "directory and contract are watched");
-    assert_ne!(
-        load_text(&GOOD.replace("\"7\"", "\"8\"")).ok().expect("valid").snapshot.digest,
-        snapshot.digest
-    );
+    let other = load_text(&GOOD.replace("\"7\"", "\"8\"")).map_err(|e| e.to_string()).expect("valid");
+    assert_ne!(other.snapshot.digest, snapshot.digest);
 }
 
 #[test]
@@ -92,6 +90,28 @@ fn every_error_is_told_with_its_line() {
         assert!(text.contains(expected), "{expected}:\n{text}");
     }
     assert!(text.lines().all(|line| line.contains("directory.toml:")), "{text}");
+}
+
+#[test]
+fn files_that_reflection_cannot_tell_apart_are_refused() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let load_with = |package: &str, file: &str| {
+        let path = dir.path().join("other").join(file);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("temporary folder");
+        std::fs::write(&path, PROTO.replace("t.v1", package)).expect("temporary folder");
+        std::fs::write(dir.path().join("t.proto"), PROTO).expect("temporary folder");
+        let more = "proto_paths = [\"other\"]";
+        let text =
+            format!("{GOOD}\n[[contracts]]\nname = \"{package}.S\"\nproto = \"other/{file}\"\n{more}\n");
+        let path = dir.path().join("directory.toml");
+        std::fs::write(&path, text).expect("temporary folder");
+        load(&path).map(|_| ()).map_err(|errors| errors.to_string())
+    };
+    for file in ["t.proto", "health.proto"] {
+        let told = load_with("u.v1", file).expect_err("two files of one path");
+        assert!(told.contains(&format!("another file {file}")), "{told}");
+    }
+    load_with("u.v1", "u/v1/t.proto").expect("another path");
 }
 
 #[test]
