@@ -3,6 +3,24 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub)]
 
+#[path = "e2e/directory.rs"]
+mod directory;
+#[path = "e2e/evidence.rs"]
+mod evidence;
+#[path = "e2e/identity.rs"]
+mod identity;
+#[path = "e2e/nonsense.rs"]
+mod nonsense;
+#[path = "e2e/outage.rs"]
+mod outage;
+#[path = "e2e/own_services.rs"]
+mod own_services;
 #[path = "e2e/path.rs"]
 mod path;
+#[path = "e2e/refusals.rs"]
+mod refusals;
+#[path = "e2e/shapes.rs"]
+mod shapes;
+#[path = "e2e/subjects.rs"]
+mod subjects;
 mod world;

@@ -4,7 +4,10 @@
 #![allow(dead_code)] // Each test target uses its part of it.
 
 pub mod client;
+pub mod journal;
 pub mod probe;
+pub mod relay;
+pub mod store;
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +16,7 @@ use std::{
 };
 
 use time::OffsetDateTime;
-use ura_adapters::{config::Config, run::Adapter};
+use ura_adapters::{config::Config, run::Adapter, serve::ServiceBuilder};
 use ura_certs::{Authority, Issue, Usage};
 use ura_gateway::{Gateway, StoredEntry, config::GatewayConfig, find_evidence};
 use ura_proto::{
@@ -121,13 +124,15 @@ impl World {
             issue(&authority, dir.path(), system, &[]);
         }
         issue(&authority, dir.path(), "ais/gateway", &["localhost", "127.0.0.1"]);
-        std::fs::write(dir.path().join("probe.proto"), include_str!("world/probe.proto")).expect("a contract");
+        std::fs::write(dir.path().join("probe.proto"), include_str!("world/probe.proto"))
+            .expect("a contract");
         let probe = Probe::new();
         let adapter_shutdown = Shutdown::new();
         let mut adapter = None;
         let mut directory = plan.directory.clone();
         if plan.adapter && plan.dialled {
-            let started = start_adapter(dir.path(), &probe, "arc/probe", Link::Listen, &adapter_shutdown).await;
+            let started =
+                start_adapter(dir.path(), &probe, "arc/probe", Link::Listen, &adapter_shutdown).await;
             let address = started.address().expect("it listens");
             let plain = r#"{ id = "arc/probe", roles = ["provider"] }"#;
             let dialled = format!(r#"{{ id = "arc/probe", roles = ["provider"], dial = "{address}" }}"#);
@@ -182,7 +187,34 @@ impl World {
 
     /// Starts another adapter for the probe.
     pub async fn plug(&self, system: &str, probe: &Arc<Probe>, shutdown: &Shutdown) -> Adapter {
-        start_adapter(self.dir.path(), probe, system, Link::Plug(&self.address), shutdown).await
+        self.plug_at(system, probe, &self.address, shutdown).await
+    }
+
+    /// Starts another adapter for the probe that plugs in at this address.
+    pub async fn plug_at(
+        &self,
+        system: &str,
+        probe: &Arc<Probe>,
+        address: &str,
+        shutdown: &Shutdown,
+    ) -> Adapter {
+        start_adapter(self.dir.path(), probe, system, Link::Plug(address), shutdown).await
+    }
+
+    /// Starts another adapter for the probe that listens.
+    pub async fn listen(&self, system: &str, probe: &Arc<Probe>, shutdown: &Shutdown) -> Adapter {
+        start_adapter(self.dir.path(), probe, system, Link::Listen, shutdown).await
+    }
+
+    /// Starts an adapter with these services.
+    pub async fn plug_with(&self, system: &str, services: ServiceBuilder, shutdown: &Shutdown) -> Adapter {
+        let config = adapter_config(self.dir.path(), system, &Link::Plug(&self.address));
+        ura_adapters::run::serve(config, services, shutdown.clone()).await.expect("the adapter starts")
+    }
+
+    /// The configuration that the gateway was started with.
+    pub fn config(&self) -> GatewayConfig {
+        GatewayConfig::load(&self.path("gateway.toml")).unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// Writes a directory and waits until the gateway has published it: until `seen` holds.
@@ -289,7 +321,18 @@ enum Link<'a> {
     Listen,
 }
 
-async fn start_adapter(dir: &Path, probe: &Arc<Probe>, system: &str, link: Link<'_>, shutdown: &Shutdown) -> Adapter {
+async fn start_adapter(
+    dir: &Path,
+    probe: &Arc<Probe>,
+    system: &str,
+    link: Link<'_>,
+    shutdown: &Shutdown,
+) -> Adapter {
+    let config = adapter_config(dir, system, &link);
+    ura_adapters::run::serve(config, probe.services(dir), shutdown.clone()).await.expect("the adapter starts")
+}
+
+fn adapter_config(dir: &Path, system: &str, link: &Link<'_>) -> Config {
     let link = match link {
         Link::Plug(address) => format!("gateways = [\"{address}\"]"),
         Link::Listen => "listen = \"127.0.0.1:0\"".to_owned(),
@@ -298,8 +341,7 @@ async fn start_adapter(dir: &Path, probe: &Arc<Probe>, system: &str, link: Link<
         "system = \"{system}\"\nidentity = \"{}\"\ngateway_id = \"spiffe://{TRUST_DOMAIN}/ais/gateway\"\n{link}\ncontracts = [\"probe.toml\"]\n[limits]\nrequest_bytes_max = 33554432\n",
         identity_dir(dir, system).display()
     );
-    let config = Config::parse(&dir.join("adapter.toml"), text).unwrap_or_else(|e| panic!("{e}"));
-    ura_adapters::run::serve(config, probe.services(dir), shutdown.clone()).await.expect("the adapter starts")
+    Config::parse(&dir.join("adapter.toml"), text).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn write_config(dir: &Path, plan: &Plan, directory: &str) -> GatewayConfig {

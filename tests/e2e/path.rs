@@ -28,9 +28,8 @@ async fn a_unary_read_is_answered_and_recorded() {
     let world = World::new().await;
     let client = world.portal().await;
     let request = Ask { data: Bytes::from("ë ç š č ž đ"), ..ask("123 456 7892") };
-    let ended = client
-        .call("Read", &[("ura-purpose", "test"), ("ura-case", "C. nr. 1136/19")], &request)
-        .await;
+    let ended =
+        client.call("Read", &[("ura-purpose", "test"), ("ura-case", "C. nr. 1136/19")], &request).await;
     assert_eq!(ended.status(), 0, "{ended:?}");
     assert_eq!(ended.decode::<Answer>(0).data, request.data);
 
@@ -108,7 +107,10 @@ async fn metadata_and_trailers_pass_both_ways_except_the_bus_s_own() {
     let ended = client.call("Read", &metadata, &ask("1")).await;
     assert_eq!(ended.status(), 0);
     assert_eq!(ended.headers["x-probe-header"], "head");
-    assert_eq!((&ended.trailers["x-probe-trailer"], &ended.trailers["x-probe-bin"]), (&"tail".parse().unwrap(), &"AAEC".parse().unwrap()));
+    assert_eq!(
+        (&ended.trailers["x-probe-trailer"], &ended.trailers["x-probe-bin"]),
+        (&"tail".parse().unwrap(), &"AAEC".parse().unwrap())
+    );
     assert!(!ended.trailers["ura-receipt"].to_str().unwrap().contains("forged"));
 
     let seen = world.probe.calls().pop().expect("one call");

@@ -244,7 +244,7 @@ mod tests {
             ("policy.rs", "use crate::forward;", "policy may not import forward"),
             ("plug/table.rs", "use crate::{call::Call, evidence::{Ledger}};", "plug may not import evidence"),
             ("plug/table.rs", "use {std::io, crate::policy::Permit as P};", "plug may not import policy"),
-            ("call.rs", "use crate::error::Refusal;", "call may not import error"),
+            ("error.rs", "use crate::config::Limits;", "error may not import config"),
             (
                 "directory/file.rs",
                 "fn f() { let x = crate::plug::Plugs::new(); }",

@@ -44,12 +44,22 @@ pub struct Ended {
 
 impl Client {
     pub async fn connect(identity: &Path, address: &str) -> Result<Self, TlsError> {
+        Self::connect_with(identity, address, Verify::Name, 1 << 20).await
+    }
+
+    /// A connection to whoever is verified so, on which so many bytes of an answer may lie unread.
+    pub async fn connect_with(
+        identity: &Path,
+        address: &str,
+        verify: Verify,
+        unread_bytes_max: u32,
+    ) -> Result<Self, TlsError> {
         let identity = Identity::load(identity)?;
-        let config = identity.client_config(&[b"h2"], Verify::Name)?;
+        let config = identity.client_config(&[b"h2"], verify)?;
         let (stream, _) = tls::connect(address, config, Duration::from_secs(10)).await?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .initial_stream_window_size(1 << 20)
+            .initial_stream_window_size(unread_bytes_max)
             .initial_connection_window_size(16 << 20)
             .handshake(TokioIo::new(stream))
             .await
@@ -136,6 +146,11 @@ impl Started {
         answer
     }
 
+    /// Whether the head of the answer is there.
+    pub fn is_answered(&self) -> bool {
+        self.answer.is_finished()
+    }
+
     /// Gives the call up: the stream is reset.
     pub fn abandon(self) {
         self.answer.abort();
@@ -185,10 +200,7 @@ pub async fn collect(response: Response<Incoming>) -> Ended {
 impl Ended {
     /// The gRPC status; -1 where the stream was reset without one.
     pub fn status(&self) -> i32 {
-        self.trailers
-            .get("grpc-status")
-            .and_then(|value| value.to_str().ok()?.parse().ok())
-            .unwrap_or(-1)
+        self.trailers.get("grpc-status").and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(-1)
     }
 
     pub fn exchange(&self) -> ExchangeId {

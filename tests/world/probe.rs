@@ -1,6 +1,10 @@
 //! The probe: an adapter whose conduct each call orders by its `wish`, and which remembers what it
 //! saw. It is plain HTTP/2, so that it can also do what no well-kept server does.
 
+mod flow;
+pub mod forged;
+mod reader;
+
 use std::{
     collections::VecDeque,
     convert::Infallible,
@@ -13,14 +17,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
 use http_body::Frame;
-use http_body_util::BodyExt as _;
 use prost::Message;
 use tokio::sync::watch;
 use tonic::body::Body;
 use ura_adapters::serve::ServiceBuilder;
+
+use reader::Reader;
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Ask {
@@ -49,6 +54,8 @@ pub struct Seen {
     pub headers: HeaderMap,
     pub messages: usize,
     pub bytes: usize,
+    /// Bytes that a `flow` has given to the transport.
+    pub sent: usize,
     /// How the request ended: "end", "reset", or "" while it goes on.
     pub request_end: String,
     /// The call's future was dropped before its answer was complete.
@@ -85,9 +92,14 @@ impl Probe {
     }
 
     pub fn services_as(self: &Arc<Self>, descriptor_set: &[u8]) -> ServiceBuilder {
+        self.services_named("test.v1.Probe", descriptor_set)
+    }
+
+    /// The same conduct under another contract's name.
+    pub fn services_named(self: &Arc<Self>, contract: &str, descriptor_set: &[u8]) -> ServiceBuilder {
         let service = Server(self.clone());
         ServiceBuilder::new()
-            .service("test.v1.Probe", service, descriptor_set, Some(self.healthy.subscribe()))
+            .service(contract, service, descriptor_set, Some(self.healthy.subscribe()))
             .expect("described")
     }
 
@@ -123,9 +135,10 @@ impl Probe {
             headers: request.headers().clone(),
             ..Seen::default()
         });
+        let number = calls.len() - 1;
         drop(calls);
         self.told();
-        self.calls().len() - 1
+        number
     }
 
     fn note(&self, call: usize, change: impl FnOnce(&mut Seen)) {
@@ -182,7 +195,8 @@ async fn answer(probe: Arc<Probe>, request: http::Request<Body>) -> http::Respon
     let method = head.uri.path().rsplit('/').next().unwrap_or_default().to_owned();
     let encoded = head.headers.get("grpc-encoding").is_some();
     let first = reader.message().await;
-    let ask = first.clone().and_then(|bytes| Ask::decode(bytes).ok().filter(|_| !encoded)).unwrap_or_default();
+    let ask =
+        first.clone().and_then(|bytes| Ask::decode(bytes).ok().filter(|_| !encoded)).unwrap_or_default();
     let (wish, value) = ask.wish.split_once(':').unwrap_or((ask.wish.as_str(), ""));
     match wish {
         "wait" => {
@@ -191,13 +205,17 @@ async fn answer(probe: Arc<Probe>, request: http::Request<Body>) -> http::Respon
         }
         "hang" => std::future::pending().await,
         "error" => return status_only(guard, value),
+        "forged" => return forged::status(guard, value),
         "http" => {
-            return http::Response::builder().status(value.parse::<u16>().unwrap()).body(Body::empty()).unwrap();
+            return http::Response::builder()
+                .status(value.parse::<u16>().unwrap())
+                .body(Body::empty())
+                .unwrap();
         }
         _ => {}
     }
     if method == "Chat" {
-        return chat(reader, first, guard);
+        return chat(reader, first, wish == "mute", guard);
     }
     if matches!(method.as_str(), "Up" | "UpRead") {
         let mut count = u64::from(first.is_some());
@@ -208,11 +226,18 @@ async fn answer(probe: Arc<Probe>, request: http::Request<Body>) -> http::Respon
     }
     // A unary request is read to its end, as gRPC servers do.
     while reader.message().await.is_some() {}
+    if wish == "flow" {
+        return flow::answer(value, guard);
+    }
+    if wish == "break" {
+        return flow::broken(value, guard);
+    }
     if method == "Owner" {
         // Field 1 of Owned has the number of the wish.
-        return reply(vec![Answer { text: value.to_owned(), data: Bytes::new() }], "", guard);
+        return reply(vec![Answer { text: value.to_owned(), data: Bytes::new() }], wish, guard);
     }
-    let count = if method == "Down" { value.split(',').next().unwrap_or("").parse().unwrap_or(3) } else { 1usize };
+    let count =
+        if method == "Down" { value.split(',').next().unwrap_or("").parse().unwrap_or(3) } else { 1usize };
     let size = value.split(',').nth(1).and_then(|text| text.parse().ok()).unwrap_or(0usize);
     let answers = (0..count)
         .map(|number| Answer {
@@ -244,6 +269,8 @@ fn framed(message: &impl Message) -> Bytes {
 
 /// Answers with messages; `wish` may spoil the end.
 fn reply(answers: Vec<Answer>, wish: &str, guard: Guard) -> http::Response<Body> {
+    let gzip = wish == "gzip";
+    let framed = if gzip { forged::gzipped } else { framed };
     let mut frames: VecDeque<Step> = answers.iter().map(|answer| Step::Data(framed(answer))).collect();
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
@@ -272,6 +299,13 @@ fn reply(answers: Vec<Answer>, wish: &str, guard: Guard) -> http::Response<Body>
     headers.insert("ura-exchange-id", HeaderValue::from_static("forged by the adapter"));
     if wish == "content-type" {
         headers.insert("content-type", HeaderValue::from_static("text/html"));
+    }
+    if gzip {
+        headers.insert("grpc-encoding", HeaderValue::from_static("gzip"));
+    }
+    if wish == "hop" {
+        headers.insert("proxy-authenticate", HeaderValue::from_static("Basic"));
+        headers.insert("trailer", HeaderValue::from_static("x-probe-trailer"));
     }
     if wish == "encoding" {
         headers.insert("grpc-encoding", HeaderValue::from_static("br"));
@@ -315,8 +349,8 @@ impl http_body::Body for Script {
     }
 }
 
-/// Answers each message with its data, as they come.
-fn chat(mut reader: Reader, first: Option<Bytes>, mut guard: Guard) -> http::Response<Body> {
+/// Answers each message with its data, as they come; `mute`, it only listens.
+fn chat(mut reader: Reader, first: Option<Bytes>, mute: bool, mut guard: Guard) -> http::Response<Body> {
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, h2::Error>>(4);
     tokio::spawn(async move {
         let guard = &mut guard;
@@ -324,13 +358,16 @@ fn chat(mut reader: Reader, first: Option<Bytes>, mut guard: Guard) -> http::Res
         while let Some(bytes) = next {
             let ask = Ask::decode(bytes).unwrap_or_default();
             let answer = Answer { text: ask.personal_number, data: ask.data };
-            if sender.send(Ok(Frame::data(framed(&answer)))).await.is_err() {
+            if !mute && sender.send(Ok(Frame::data(framed(&answer)))).await.is_err() {
                 return;
             }
             next = tokio::select! {
                 next = reader.message() => next,
                 () = sender.closed() => return,
             };
+        }
+        if reader.was_reset() {
+            return;
         }
         guard.finished = true;
         let mut trailers = HeaderMap::new();
@@ -342,44 +379,3 @@ fn chat(mut reader: Reader, first: Option<Bytes>, mut guard: Guard) -> http::Res
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
     response
 }
-
-/// Takes messages out of a request.
-struct Reader {
-    body: Body,
-    buffer: BytesMut,
-    probe: Arc<Probe>,
-    call: usize,
-}
-
-impl Reader {
-    async fn message(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(prefix) = self.buffer.first_chunk::<5>() {
-                let [_, length @ ..] = *prefix;
-                let length = u32::from_be_bytes(length) as usize;
-                if self.buffer.len() >= length + 5 {
-                    self.buffer.advance(5);
-                    self.probe.note(self.call, |seen| seen.messages += 1);
-                    return Some(self.buffer.split_to(length).freeze());
-                }
-            }
-            match self.body.frame().await {
-                None => {
-                    self.probe.note(self.call, |seen| seen.request_end = "end".to_owned());
-                    return None;
-                }
-                Some(Err(_)) => {
-                    self.probe.note(self.call, |seen| seen.request_end = "reset".to_owned());
-                    return None;
-                }
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.probe.note(self.call, |seen| seen.bytes += data.len());
-                        self.buffer.extend_from_slice(&data);
-                    }
-                }
-            }
-        }
-    }
-}
-
