@@ -64,11 +64,7 @@ async fn one(State(controls): State<Arc<Controls>>, Path(register): Path<String>
     }
 }
 
-async fn set(
-    State(controls): State<Arc<Controls>>,
-    Path(register): Path<String>,
-    body: Bytes,
-) -> Response {
+async fn set(State(controls): State<Arc<Controls>>, Path(register): Path<String>, body: Bytes) -> Response {
     let register = match register.parse::<Register>() {
         Ok(register) => register,
         Err(error) => return unknown(&error),
