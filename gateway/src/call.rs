@@ -132,9 +132,10 @@ fn is_grpc(head: &Parts) -> Result<(), Refusal> {
         return Err(invalid(":method", "gRPC calls are POST"));
     }
     let content_type = single(&head.headers, "content-type")?.map_or(&b""[..], HeaderValue::as_bytes);
-    match content_type.strip_prefix(b"application/grpc") {
-        Some([] | [b'+' | b';', ..]) => Ok(()),
-        _ => Err(invalid("content-type", "write application/grpc")),
+    // Another subtype would be parsed otherwise than it is scanned.
+    match content_type {
+        b"application/grpc" | b"application/grpc+proto" => Ok(()),
+        _ => Err(invalid("content-type", "write application/grpc or application/grpc+proto")),
     }
 }
 
@@ -204,6 +205,22 @@ mod tests {
         assert_eq!(call.provider.expect("given").as_str(), "arc/civil-status");
         assert_eq!(call.timeout, Some(Duration::from_millis(250)));
         assert_eq!((call.encoding, call.language), (Encoding::Gzip, Language::Albanian));
+    }
+
+    #[test]
+    fn only_protobuf_messages_are_taken() {
+        for (content_type, good) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc+json", false),
+            ("application/grpc-web", false),
+            ("application/grpc;x=1", false),
+            ("text/plain", false),
+        ] {
+            let request = http::Request::post("/p.S/M").header("content-type", content_type);
+            let (head, ()) = request.body(()).expect("valid head").into_parts();
+            assert_eq!(is_grpc(&head).is_ok(), good, "{content_type}");
+        }
     }
 
     #[test]

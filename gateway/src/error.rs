@@ -143,7 +143,13 @@ pub(crate) fn exchange_value(exchange: ExchangeId) -> HeaderValue {
 /// Takes `ErrorInfo` of the bus's own domain out of an adapter's status details, so that only the
 /// bus can speak in its name. Details that cannot be read are dropped whole.
 pub(crate) fn without_own_error_info(trailers: &mut HeaderMap) {
-    let Some(value) = trailers.get(metadata::GRPC_STATUS_DETAILS) else { return };
+    let mut values = trailers.get_all(metadata::GRPC_STATUS_DETAILS).iter();
+    let Some(value) = values.next() else { return };
+    if values.next().is_some() {
+        // Some clients read the first and some the last: neither may be told two things.
+        trailers.remove(metadata::GRPC_STATUS_DETAILS);
+        return;
+    }
     let cleaned = decode_details(value.as_bytes()).map(|mut status| {
         let before = status.details.len();
         status.details.retain(|any| !is_own_error_info(any));

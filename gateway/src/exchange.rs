@@ -132,6 +132,17 @@ struct Permitted<'x> {
     flow: &'x Arc<Flow>,
 }
 
+/// Breaks the request off, unless the reply took over.
+struct Unanswered<'x>(Option<&'x Flow>);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(flow) = self.0 {
+            flow.over();
+        }
+    }
+}
+
 impl Permitted<'_> {
     /// Reads what must be known of the request and queues its opening. That of a write is on disk
     /// when this returns; that of a read is waited for before its answer leaves.
@@ -174,8 +185,13 @@ impl Permitted<'_> {
         let first_plugs = bus.started + Duration::from_millis(bus.limits.plug_wait_ms);
         bus.plugs.wait_for(&permit.service().key, first_plugs.min(flow.until())).await;
         let sending = Sending { call, headers, salt: ledger.salt(), traceparent: call.trace.header() };
+        // Until the reply takes over, giving up must also end what still goes up to the adapter.
+        let mut unanswered = Unanswered(Some(flow));
         let answer = forward::send(permit, &sending, ledger, &bus.plugs, body, flow).await;
         ledger.recorded().await.map_err(|unrecorded| unrecorded.outcome(ledger.outcome()))?;
+        if answer.is_ok() {
+            unanswered.0 = None;
+        }
         answer
     }
 

@@ -58,9 +58,12 @@ pub(crate) async fn listen(mut listener: Listener, trust_domain: String, bus: Ar
             Some(_) = connections.join_next() => {}
         }
     }
+    // Whoever is in a handshake now will ask.
+    let asker = bus.plugs.asker();
     for accepted in listener.close().await {
         connections.spawn(connection(accepted, trust_domain.clone(), bus.clone()));
     }
+    drop(asker);
     tracing::info!(connections = connections.len(), "draining");
     let drain = Duration::from_millis(bus.limits.drain_timeout_ms);
     let all = async { while connections.join_next().await.is_some() {} };

@@ -130,9 +130,7 @@ async fn a_gzip_message_hides_nobody() {
     let expected = person(&world, &client, "1234567892").await;
     let gz = [("grpc-encoding", "gzip")];
     let message = ask("1234567892").encode_to_vec();
-    // In one member, in two (RFC 1952 section 2.2), and not compressed after all.
-    let two = [gzip(&field(1, "1")), gzip(&field(1, "1234567892"))].concat();
-    for bytes in [raw(&gzip(&message), true), raw(&two, true), raw(&message, false)] {
+    for bytes in [raw(&gzip(&message), true), raw(&message, false)] {
         let ended = client.send("Read", &gz, std::slice::from_ref(&bytes)).await;
         assert_eq!(ended.status(), 0, "{ended:?}");
         let records = world.evidence(ended.exchange()).await;
@@ -149,6 +147,8 @@ async fn a_gzip_message_hides_nobody() {
     let bomb = Ask { data: vec![0; 200_000].into(), ..ask("1") }.encode_to_vec();
     for (what, metadata, bytes) in [
         ("a bomb", &gz[..], raw(&gzip(&bomb), true)),
+        // Servers read one gzip member or all of them: who is meant must not depend on that.
+        ("two members", &gz, raw(&[gzip(&field(1, "1")), gzip(&field(1, "1234567892"))].concat(), true)),
         ("no gzip", &gz, raw(b"no gzip at all", true)),
         ("half", &gz, raw(&gzip(&message)[..12], true)),
         ("not declared", &[], raw(&gzip(&message), true)),

@@ -1,6 +1,6 @@
 //! Looking into gzip messages, with a bound: a small message must not grow without one.
 
-use std::{borrow::Cow, io::Read as _};
+use std::{borrow::Cow, io::Read};
 
 use super::{Encoding, frame::Message};
 
@@ -13,6 +13,10 @@ pub(crate) enum InflateError {
     /// Not gzip.
     #[error("a message is not valid gzip")]
     NotGzip,
+    /// Something follows the first member (RFC 1952 section 2.2). Some servers read one member and some
+    /// all of them: what is scanned here must be what the adapter reads.
+    #[error("a message has more than one gzip member")]
+    Trailing,
     /// More than the bound.
     #[error("a message inflates to more than {bytes_max} bytes")]
     TooLarge {
@@ -33,13 +37,13 @@ pub(crate) fn plain(
         (true, Encoding::Gzip) => {
             let mut out = Vec::new();
             let bound = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
-            // Several members may follow each other (RFC 1952 section 2.2): gRPC servers read them all.
-            flate2::read::MultiGzDecoder::new(&message.bytes[..])
-                .take(bound)
-                .read_to_end(&mut out)
-                .map_err(|_| InflateError::NotGzip)?;
+            let mut member = flate2::bufread::GzDecoder::new(&message.bytes[..]);
+            Read::by_ref(&mut member).take(bound).read_to_end(&mut out).map_err(|_| InflateError::NotGzip)?;
             if out.len() > bytes_max {
                 return Err(InflateError::TooLarge { bytes_max });
+            }
+            if !member.into_inner().is_empty() {
+                return Err(InflateError::Trailing);
             }
             Ok(Cow::Owned(out))
         }
@@ -64,6 +68,9 @@ mod tests {
         assert_eq!(plain(&message, Encoding::Gzip, 1000).expect("fits").len(), 1000);
         assert_eq!(plain(&message, Encoding::Gzip, 999), Err(InflateError::TooLarge { bytes_max: 999 }));
         assert_eq!(plain(&message, Encoding::Identity, 1000), Err(InflateError::NotDeclared));
+        let two = [&gzip(b"a").bytes[..], &gzip(b"b").bytes].concat();
+        let two = Message { compressed: true, bytes: two.into() };
+        assert_eq!(plain(&two, Encoding::Gzip, 1000), Err(InflateError::Trailing));
         let broken = Message { compressed: true, bytes: bytes::Bytes::from_static(b"no gzip") };
         assert_eq!(plain(&broken, Encoding::Gzip, 1000), Err(InflateError::NotGzip));
     }

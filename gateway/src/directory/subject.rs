@@ -8,7 +8,7 @@
 mod plan;
 mod wire;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use plan::{Action, Node, Scalar};
 pub(crate) use plan::{Plan, PlanError};
@@ -16,6 +16,9 @@ use wire::{Reader, Value, WireError};
 
 /// Subjects that one message may name.
 const SUBJECTS_MAX: usize = 1000;
+
+/// Values of annotated fields that one message may have, each looked at once.
+const VALUES_MAX: usize = 100_000;
 
 /// Messages may nest this deep, as in the common protobuf parsers.
 const DEPTH_MAX: usize = 100;
@@ -39,15 +42,23 @@ pub(crate) enum ScanError {
     #[error("messages nested deeper than 100")]
     Depth,
     /// Too many.
-    #[error("more than 1000 subjects in one message")]
+    #[error("more than 1000 subjects in one message, or more than 100000 values that name them")]
     TooMany,
 }
 
 /// The subjects that `message` names, each once, in the order of the plan's fields.
 pub(crate) fn scan(plan: &Plan, message: &[u8]) -> Result<Vec<Found>, ScanError> {
-    let mut found = Vec::new();
+    let mut found = Collected::default();
     scan_node(plan, plan.root(), &[message], 0, &mut found)?;
-    Ok(found)
+    Ok(found.subjects)
+}
+
+/// The subjects so far.
+#[derive(Default)]
+struct Collected {
+    subjects: Vec<Found>,
+    known: HashSet<Found>,
+    values: usize,
 }
 
 /// What a field of one message holds after all of its occurrences.
@@ -63,7 +74,7 @@ fn scan_node<'m>(
     node: &Node,
     parts: &[&'m [u8]],
     depth: usize,
-    found: &mut Vec<Found>,
+    found: &mut Collected,
 ) -> Result<(), ScanError> {
     if depth > DEPTH_MAX {
         return Err(ScanError::Depth);
@@ -87,9 +98,7 @@ fn scan_node<'m>(
             match (&field.action, value) {
                 (Action::Ignore { .. }, _) => {}
                 (Action::Subject { repeated: true, scalar, .. }, value) => {
-                    for value in scalar.unpack(value)? {
-                        take(field, scalar, value, found)?;
-                    }
+                    scalar.each(value, |value| take(field, scalar, value, found))?;
                 }
                 (Action::Subject { repeated: false, .. }, value) => held[at] = Held::Scalar(value),
                 (Action::Nested { node, repeated: true }, Value::Bytes(bytes)) => {
@@ -120,19 +129,24 @@ fn take(
     field: &plan::Field,
     scalar: &Scalar,
     value: Value<'_>,
-    found: &mut Vec<Found>,
+    found: &mut Collected,
 ) -> Result<(), ScanError> {
     let Action::Subject { kind, form, .. } = &field.action else { return Ok(()) };
+    found.values += 1;
+    if found.values > VALUES_MAX {
+        return Err(ScanError::TooMany);
+    }
     let value = form.apply(&scalar.text(value));
     if value.is_empty() {
         return Ok(());
     }
     let subject = Found { kind: kind.clone(), value };
-    if !found.contains(&subject) {
-        if found.len() == SUBJECTS_MAX {
+    if !found.known.contains(&subject) {
+        if found.subjects.len() == SUBJECTS_MAX {
             return Err(ScanError::TooMany);
         }
-        found.push(subject);
+        found.known.insert(subject.clone());
+        found.subjects.push(subject);
     }
     Ok(())
 }

@@ -227,6 +227,11 @@ impl Ledger {
             .ok_or_else(unavailable)
     }
 
+    /// Whether some record of this exchange could not be made.
+    pub(crate) fn lacks_a_record(&self) -> bool {
+        self.fate.missed_any()
+    }
+
     /// Waits until every record so far is on disk.
     pub(crate) async fn recorded(&self) -> Result<(), Refusal> {
         poll_fn(|context| self.poll_recorded(context)).await

@@ -85,6 +85,11 @@ impl Fate {
         self.unopened.load(Ordering::Relaxed)
     }
 
+    /// Whether some record of the exchange was not made. Set before any later ticket is answered.
+    pub(super) fn missed_any(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     /// Notes that a record was not made; 1 for the first one of the exchange, else 0.
     fn missed(&self, row: &Row) -> usize {
         if row.opens() {
@@ -248,6 +253,17 @@ impl Writer {
             self.count_full_queue();
             self.write(&mut batch).await;
             if received == 0 {
+                // Nobody is left: what waits is written batch by batch, as long as that goes on.
+                loop {
+                    let waiting = self.backlog.len();
+                    if waiting == 0 {
+                        break;
+                    }
+                    self.write(&mut batch).await;
+                    if self.backlog.len() >= waiting {
+                        break;
+                    }
+                }
                 if self.gap.is_some() || !self.backlog.is_empty() {
                     tracing::error!(closings = self.backlog.len(), "the log could not be written to the end");
                 }

@@ -95,7 +95,7 @@ impl Flow {
     }
 
     /// The call is over: whatever of its request is still on the way to the adapter is broken off.
-    pub(super) fn over(&self) {
+    pub(crate) fn over(&self) {
         if let Some(pump) = &self.pump {
             pump.cancel();
         }

@@ -295,8 +295,10 @@ impl Forwarded {
 
     /// The adapter ended the reply.
     fn ended(&mut self, mut trailers: HeaderMap) {
-        let status = trailers
-            .get(metadata::GRPC_STATUS)
+        let mut values = trailers.get_all(metadata::GRPC_STATUS).iter();
+        let status = values
+            .next()
+            .filter(|_| values.next().is_none())
             .and_then(|value| value.to_str().ok())
             .and_then(|text| text.parse::<u32>().ok())
             .filter(|code| *code <= 16);

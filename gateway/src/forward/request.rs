@@ -25,6 +25,9 @@ use crate::{
     evidence::Ledger,
 };
 
+/// What a piece of a request costs besides its bytes: its handle and the frame it came in.
+const PIECE_BYTES: usize = 48;
+
 /// A request up to this size is not counted among the held bytes.
 const UNCOUNTED_BYTES: usize = 64 << 10;
 
@@ -76,8 +79,10 @@ pub(crate) async fn receive(reading: &Reading<'_>, body: hyper::body::Incoming) 
             },
         };
         reading.flow.moved();
-        total += chunk.len();
-        if total > UNCOUNTED_BYTES && !share.grow(chunk.len(), reading.limits.held_bytes_max) {
+        // Many small pieces cost more than their bytes.
+        let cost = chunk.len() + PIECE_BYTES;
+        total += cost;
+        if total > UNCOUNTED_BYTES && !share.grow(cost, reading.limits.held_bytes_max) {
             return Err(Refusal::new(Reason::Overloaded).with("limit", "request bytes held"));
         }
         reading.ledger.request(&chunk);

@@ -129,7 +129,8 @@ impl Body for RequestStream {
                 End::Done => return Poll::Ready(None),
                 End::Recording(ticket) => {
                     let recorded = ready!(Pin::new(ticket).poll(context));
-                    if recorded.is_none() {
+                    // The record of an earlier message may have failed where this one did not.
+                    if recorded.is_none() || self.ledger.lacks_a_record() {
                         return self.give_up(unavailable());
                     }
                     self.end = End::Done;

@@ -249,7 +249,9 @@ async fn watch(calls: OwnCalls, contract: Arc<str>, healthy: Arc<AtomicBool>, pl
             Ok(states) => {
                 let mut states = states.into_inner();
                 while let Ok(Some(state)) = states.message().await {
-                    let serving = state.status() == ServingStatus::Serving;
+                    // A server that has no entry for the contract says so and leaves it at that.
+                    let serving =
+                        matches!(state.status(), ServingStatus::Serving | ServingStatus::ServiceUnknown);
                     if healthy.swap(serving, Ordering::Relaxed) != serving {
                         tracing::info!(%contract, serving, "the health of a service changed");
                         plugs.health_changed();

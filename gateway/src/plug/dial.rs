@@ -19,7 +19,11 @@ use super::{
 use crate::directory::Directory;
 
 /// Connections to one adapter, so that the end of one is not the end of all calls.
-const CONNECTIONS: usize = 2;
+const CONNECTIONS: i64 = 2;
+
+/// How long before the end of the adapter's certificate a connection is made anew, in seconds; the
+/// second one twice as long before.
+const RENEW_BEFORE_S: i64 = 30;
 
 /// Time for a connection and its handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,8 +55,9 @@ pub(crate) async fn follow(
         for target in wanted {
             dialled.entry(target.clone()).or_insert_with(|| {
                 (0..CONNECTIONS)
-                    .map(|_| {
+                    .map(|index| {
                         let dialler = Dialler {
+                            index,
                             provider: target.0.clone(),
                             address: target.1.clone(),
                             directory: directory.clone(),
@@ -76,6 +81,8 @@ pub(crate) async fn follow(
 
 /// One connection that is made again whenever it ends.
 struct Dialler {
+    /// Which of the connections to the same adapter it is.
+    index: i64,
     provider: SystemId,
     address: Arc<str>,
     directory: Directory,
@@ -127,7 +134,8 @@ impl Dialler {
         let conversation = Conversation {
             provider: self.provider.clone(),
             address: peer.address,
-            until: Clock::system().instant_of(peer.not_after_unix_s),
+            // Before the certificate ends, and never all connections together.
+            until: Clock::system().instant_of(peer.not_after_unix_s - RENEW_BEFORE_S * (1 + self.index)),
             directory: self.directory.clone(),
             plugs: self.plugs.clone(),
             shutdown: self.shutdown.clone(),

@@ -35,6 +35,9 @@ pub(crate) enum Scalar {
     Unsigned,
     Signed,
     ZigZag,
+    Unsigned32,
+    Signed32,
+    ZigZag32,
     Fixed32,
     SignedFixed32,
     Fixed64,
@@ -46,9 +49,12 @@ impl Scalar {
     fn of(kind: &Kind) -> Option<Self> {
         Some(match kind {
             Kind::String => Self::Text,
-            Kind::Uint32 | Kind::Uint64 => Self::Unsigned,
-            Kind::Int32 | Kind::Int64 => Self::Signed,
-            Kind::Sint32 | Kind::Sint64 => Self::ZigZag,
+            Kind::Uint64 => Self::Unsigned,
+            Kind::Int64 => Self::Signed,
+            Kind::Sint64 => Self::ZigZag,
+            Kind::Uint32 => Self::Unsigned32,
+            Kind::Int32 => Self::Signed32,
+            Kind::Sint32 => Self::ZigZag32,
             Kind::Fixed32 => Self::Fixed32,
             Kind::Sfixed32 => Self::SignedFixed32,
             Kind::Fixed64 => Self::Fixed64,
@@ -57,19 +63,22 @@ impl Scalar {
         })
     }
 
-    /// The values in one occurrence of a repeated field: several where it is packed.
-    pub(crate) fn unpack(self, value: Value<'_>) -> Result<Vec<Value<'_>>, WireError> {
-        let (Value::Bytes(bytes), true) = (value, self != Self::Text) else { return Ok(vec![value]) };
+    /// Hands out the values in one occurrence of a repeated field: several where it is packed.
+    pub(crate) fn each<'m, E: From<WireError>>(
+        self,
+        value: Value<'m>,
+        mut take: impl FnMut(Value<'m>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (Value::Bytes(bytes), true) = (value, self != Self::Text) else { return take(value) };
         let mut reader = Reader::new(bytes);
-        let mut values = Vec::new();
         while !reader.is_empty() {
-            values.push(match self {
+            take(match self {
                 Self::Fixed32 | Self::SignedFixed32 => Value::Fixed32(reader.fixed32()?),
                 Self::Fixed64 | Self::SignedFixed64 => Value::Fixed64(reader.fixed64()?),
                 _ => Value::Varint(reader.varint()?),
-            });
+            })?;
         }
-        Ok(values)
+        Ok(())
     }
 
     /// The value as text; integers in decimal. Zero, the default, is no subject.
@@ -77,6 +86,12 @@ impl Scalar {
         let number: i128 = match value {
             Value::Bytes(bytes) => return bytes.to_vec(),
             Value::Group => return Vec::new(),
+            // A parser keeps the low 32 bits of a longer number (protobuf.dev, "Encoding").
+            Value::Varint(v) if self == Self::Unsigned32 => low(v).into(),
+            Value::Varint(v) if self == Self::Signed32 => low(v).cast_signed().into(),
+            Value::Varint(v) if self == Self::ZigZag32 => {
+                ((low(v) >> 1) ^ (low(v) & 1).wrapping_neg()).cast_signed().into()
+            }
             Value::Varint(v) if self == Self::Signed => v.cast_signed().into(),
             Value::Varint(v) if self == Self::ZigZag => {
                 ((v >> 1) ^ (v & 1).wrapping_neg()).cast_signed().into()
@@ -89,6 +104,11 @@ impl Scalar {
         };
         if number == 0 { Vec::new() } else { number.to_string().into_bytes() }
     }
+}
+
+/// The low 32 bits.
+fn low(value: u64) -> u32 {
+    u32::try_from(value & u64::from(u32::MAX)).expect("masked to 32 bits")
 }
 
 /// How a value is brought into one form.
@@ -164,7 +184,12 @@ impl Field {
 const fn wire_of(scalar: Scalar) -> Wire {
     match scalar {
         Scalar::Text => Wire::Bytes,
-        Scalar::Unsigned | Scalar::Signed | Scalar::ZigZag => Wire::Varint,
+        Scalar::Unsigned
+        | Scalar::Signed
+        | Scalar::ZigZag
+        | Scalar::Unsigned32
+        | Scalar::Signed32
+        | Scalar::ZigZag32 => Wire::Varint,
         Scalar::Fixed32 | Scalar::SignedFixed32 => Wire::Fixed32,
         Scalar::Fixed64 | Scalar::SignedFixed64 => Wire::Fixed64,
     }

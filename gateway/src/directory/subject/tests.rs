@@ -25,6 +25,9 @@ const PROTO: &str = r#"
       map<string, Inner> by_name = 10;
       Root again = 11;
       string free = 12;
+      uint32 small = 13 [(ura.v1.data_subject) = { kind: "file" }];
+      sint32 zigzag = 14 [(ura.v1.data_subject) = { kind: "file" }];
+      int32 signed = 15 [(ura.v1.data_subject) = { kind: "file" }];
     }
     message Inner { string id = 1 [(ura.v1.data_subject) = { kind: "person" }]; int32 n = 2; }
 "#;
@@ -90,6 +93,33 @@ fn a_field_of_another_wire_type_is_unknown_to_a_parser_and_to_the_scan() {
     assert!(
         DynamicMessage::decode(root, bytes.as_slice()).is_err() || values(&plan, &bytes) == ["person:123"]
     );
+}
+
+#[test]
+fn a_long_number_in_a_short_field_names_whom_a_parser_reads() {
+    let (_dir, plan, pool) = contract();
+    let root = pool.get_message_by_name("t.Root").expect("defined");
+    for (key, field) in [(13 << 3, "small"), (14 << 3, "zigzag"), (15 << 3, "signed")] {
+        // 2^32 + 7, and 2^64 - 1.
+        for number in [vec![0x87, 0x80, 0x80, 0x80, 0x10], vec![0xff; 9].into_iter().chain([1]).collect()] {
+            let bytes = [vec![key], number].concat();
+            let message = DynamicMessage::decode(root.clone(), bytes.as_slice()).expect("a parser takes it");
+            let value = message.get_field_by_name(field).expect("defined");
+            let read =
+                value.as_u32().map(i64::from).or_else(|| value.as_i32().map(i64::from)).expect("a number");
+            assert_eq!(values(&plan, &bytes), [format!("file:{read}")], "{field}");
+        }
+    }
+}
+
+#[test]
+fn values_are_counted_also_where_they_name_nobody_new() {
+    let (_dir, plan, _) = contract();
+    let same: Vec<u8> = field(2, b"p").repeat(VALUES_MAX);
+    assert_eq!(scan(&plan, &same).map(|found| found.len()), Ok(1));
+    assert_eq!(scan(&plan, &[same, field(2, b"p")].concat()), Err(ScanError::TooMany));
+    let zeros: Vec<u8> = [vec![9 << 3 | 2, 0xc1, 0x9a, 0x0c], vec![0; 200_001]].concat();
+    assert_eq!(scan(&plan, &zeros), Err(ScanError::TooMany), "packed");
 }
 
 #[test]
