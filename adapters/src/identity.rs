@@ -7,9 +7,10 @@ use std::{
 };
 
 use ura_proto::SystemId;
-use ura_runtime::tls::{Identity, TlsError};
-
-use crate::serve::chain;
+use ura_runtime::{
+    process::chain,
+    tls::{Identity, TlsError},
+};
 
 /// Why an identity folder cannot be used.
 #[derive(Debug, thiserror::Error)]

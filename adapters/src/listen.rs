@@ -10,12 +10,13 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use ura_runtime::{
     clock::Clock,
+    process::chain,
     tls::{Accepted, Listener, ListenerLimits, SpiffeId, TlsError},
 };
 
 use crate::{
     identity::Identities,
-    serve::{Lifetime, Parts, Service, Stage, chain, drive, reached},
+    serve::{Lifetime, Parts, Service, Stage, drive, reached},
 };
 
 const ALPN: &[u8] = b"h2";

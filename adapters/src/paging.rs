@@ -62,7 +62,8 @@ impl PageState {
         }
         match &page.more {
             More::Cursor(_) => self.cursor = Some(place),
-            More::Limit | More::Full => self.offset = place.parse().map_err(|_| invalid())?,
+            // A token is the caller's to write: what is counted from it must not overflow.
+            More::Limit | More::Full => self.offset = place.parse::<u32>().map_err(|_| invalid())?.into(),
         }
         Ok(())
     }

@@ -17,13 +17,14 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::task::TaskTracker;
 use ura_runtime::{
     clock::Clock,
+    process::chain,
     tls::{self, SpiffeId, Verify},
 };
 
 use self::{backoff::Backoff, journal::Journal};
 use crate::{
     identity::Identities,
-    serve::{Lifetime, Parts, Service, Stage, chain, drive, reached},
+    serve::{Lifetime, Parts, Service, Stage, drive, reached},
 };
 
 /// ALPN protocol of a connection on which the dialling side is the HTTP/2 server.

@@ -6,7 +6,11 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tokio_util::task::TaskTracker;
 use ura_proto::SystemId;
-use ura_runtime::{clock::Clock, config::ConfigErrors, process::Shutdown};
+use ura_runtime::{
+    clock::Clock,
+    config::ConfigErrors,
+    process::{self, Shutdown},
+};
 
 use crate::{
     config::{Config, Link},
@@ -130,8 +134,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> Result<Adapter, StartE
     }
     let mut services = ServiceBuilder::new();
     for file in files {
-        let register =
-            file.connect().await.map_err(|error| StartError::Register(crate::serve::chain(&error)))?;
+        let register = file.connect().await.map_err(|error| StartError::Register(process::chain(&error)))?;
         let health = register.health();
         services = services.handler(file.contract(), file.descriptor_set(), register, health)?;
     }

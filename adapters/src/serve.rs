@@ -28,7 +28,7 @@ use tonic::{Status, body::Body};
 use ura_proto::metadata;
 use ura_runtime::trace::TraceContext;
 
-pub(crate) use self::connection::{Connection, Lifetime, chain, drive};
+pub(crate) use self::connection::{Connection, Lifetime, drive};
 pub(crate) use self::parts::Parts;
 pub use self::{
     dynamic::Handler,

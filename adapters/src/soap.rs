@@ -161,20 +161,25 @@ fn children(writer: &mut Writer<Vec<u8>>, members: &[(String, Tree)]) -> std::io
     Ok(())
 }
 
-/// XML 1.0 cannot carry most control characters, not even escaped (section 2.2).
+/// XML 1.0 cannot carry most control characters, not even escaped (section 2.2). The names in a map
+/// are the caller's too, and nothing escapes a name.
 fn check(members: &[(String, Tree)]) -> Result<(), &'static str> {
-    fn fits(tree: &Tree) -> bool {
+    fn fits(tree: &Tree) -> Result<(), &'static str> {
         match tree {
-            Tree::Text(text) => text.chars().all(xml::is_char),
-            Tree::List(items) => items.iter().all(fits),
-            Tree::Object(members) => members.iter().all(|(_, value)| fits(value)),
-            _ => true,
+            Tree::Text(text) if !text.chars().all(xml::is_char) => {
+                Err("holds characters that XML cannot have")
+            }
+            Tree::List(items) => items.iter().try_for_each(fits),
+            Tree::Object(members) => check(members),
+            _ => Ok(()),
         }
     }
-    if members.iter().all(|(_, value)| fits(value)) {
-        return Ok(());
-    }
-    Err("holds characters that XML cannot have")
+    members.iter().try_for_each(|(name, value)| {
+        if name != "#text" && !xml::is_name(name.strip_prefix('@').unwrap_or(name)) {
+            return Err("holds a name that XML cannot have");
+        }
+        fits(value)
+    })
 }
 
 #[cfg(test)]
@@ -225,5 +230,32 @@ mod tests {
             assert_eq!(tree.member("none"), None);
         }
         assert!(envelope(&plan(true), &[Tree::Text("\u{0}".into()), Tree::Null]).is_err());
+    }
+
+    #[test]
+    fn names_of_the_caller_are_names_or_refused() {
+        let mut plan = plan(true);
+        plan.body = vec![("map".into(), Template::Text(vec![Piece::Slot(0)]))];
+        for (key, fits) in [
+            ("emri", true),
+            ("ë-1._", true),
+            ("@id", true),
+            ("#text", true),
+            ("x/><admin>1</admin><!--", false),
+            ("@x=\"1\" y", false),
+            ("@@x", false),
+            ("@", false),
+            ("", false),
+            ("1", false),
+            ("a b", false),
+            ("p:a", false),
+            ("#x", false),
+        ] {
+            let inner = Tree::Object(vec![(key.to_owned(), Tree::Text("1".into()))]);
+            let deep = Tree::Object(vec![("list".into(), Tree::List(vec![inner.clone()]))]);
+            for value in [inner, deep] {
+                assert_eq!(envelope(&plan, &[value]).is_ok(), fits, "{key}");
+            }
+        }
     }
 }

@@ -97,6 +97,8 @@ impl SqlRegister {
                     span.failed(failure);
                 }
             }
+            // A reader that is slow to take the end keeps no place at the register.
+            drop((sink, job));
             // Nobody is left to be told when this fails.
             let _ = sender.send(end.map(|()| None)).await;
         });

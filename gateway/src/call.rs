@@ -5,7 +5,6 @@ pub(crate) mod frame;
 pub(crate) mod gzip;
 pub(crate) mod pump;
 pub(crate) mod span;
-pub(crate) mod timeout;
 pub(crate) mod watched;
 
 use std::time::Duration;
@@ -15,6 +14,7 @@ use tokio::time::Instant;
 use ura_proto::{
     ExchangeId, SystemId, metadata,
     refusal::{Language, Reason},
+    timeout,
 };
 use ura_runtime::trace::TraceContext;
 

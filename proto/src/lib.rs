@@ -10,6 +10,7 @@ mod ids;
 pub mod metadata;
 pub mod reflection;
 pub mod refusal;
+pub mod timeout;
 
 pub use ids::{ExchangeId, IdError, SystemId};
 

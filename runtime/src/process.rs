@@ -175,8 +175,9 @@ fn cannot_start(name: &str, error: &dyn Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
+/// An error and its causes in one line; a cause that its error tells itself is not repeated.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -140,7 +140,7 @@ impl Drop for Process {
 
 /// The bus's program.
 pub fn ura() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_ura"))
+    Command::new(option_env!("CARGO_BIN_EXE_ura").expect("the binary of the package under test"))
 }
 
 /// The value behind `key=` in a log line, up to the next blank.

@@ -118,7 +118,7 @@ fn answer(
                 if kind == raw::AnswerKind::One { Answer::One { into } } else { Answer::Stream { into } };
             Some((answer, item))
         }
-        raw::AnswerKind::Many => many_answer(descriptor, spanned, names, problems),
+        raw::AnswerKind::Many => many_answer(descriptor, spanned, names, http, problems),
         raw::AnswerKind::Chunks => {
             chunks_answer(&output, spanned, http, problems).map(|answer| (answer, output))
         }
@@ -157,6 +157,7 @@ fn many_answer(
     descriptor: &MethodDescriptor,
     spanned: &Spanned<raw::Method>,
     names: &Names,
+    http: bool,
     problems: &mut Problems,
 ) -> Option<(Answer, MessageDescriptor)> {
     let raw = spanned.as_ref();
@@ -189,7 +190,7 @@ fn many_answer(
         problems.at(span, format!("`{}` takes the rows already", into.name()));
         reply = MessageMap::default();
     }
-    let page = raw.page.as_ref().and_then(|p| page(descriptor, p, names, problems));
+    let page = raw.page.as_ref().and_then(|p| page(descriptor, p, names, http, problems));
     Some((Answer::Many { into, page, reply }, item))
 }
 
@@ -197,6 +198,7 @@ fn page(
     descriptor: &MethodDescriptor,
     spanned: &Spanned<raw::Page>,
     names: &Names,
+    http: bool,
     problems: &mut Problems,
 ) -> Option<Page> {
     let raw = spanned.as_ref();
@@ -216,6 +218,10 @@ fn page(
     let token_field = need(&descriptor.input(), "page_token", &Kind::String);
     let next_field = need(&descriptor.output(), "next_page_token", &Kind::String);
     let more = match &raw.next {
+        Some(_) if !http => {
+            problems.at(span, "`next` goes with rest and soap only");
+            return None;
+        }
         Some(next) if names.uses(PageValue::Cursor) => More::Cursor(Path::parse(next)),
         Some(_) => {
             problems.at(
@@ -225,7 +231,7 @@ fn page(
             return None;
         }
         None if names.uses(PageValue::Limit) && names.uses(PageValue::Offset) => More::Limit,
-        None if names.uses(PageValue::Number) => More::Full,
+        None if names.uses(PageValue::Number) && names.uses(PageValue::Size) => More::Full,
         None => {
             problems.at(span, "paging needs `page_limit` and `page_offset`, or `page_number` and `page_size`, in the request; or `next` and `page_cursor`");
             return None;

@@ -80,10 +80,6 @@ impl Names {
     }
 
     fn implied(&self, name: &str, span: Range<usize>, problems: &mut Problems) -> Option<Source> {
-        let path = super::path(&self.request, name);
-        if let Ok(path) = path {
-            return Some(Source::Field(path));
-        }
         let page = match name {
             "page_limit" => Some(PageValue::Limit),
             "page_offset" => Some(PageValue::Offset),
@@ -92,15 +88,18 @@ impl Names {
             "page_cursor" => Some(PageValue::Cursor),
             _ => None,
         };
-        match page {
-            Some(page) if self.paged => return Some(Source::Page(page)),
-            Some(_) => {
-                let problem =
-                    format!("`{name}` needs paging: add page = {{ size_default = 50, size_max = 200 }}");
-                problems.at(span, problem);
-                return None;
-            }
-            None => {}
+        // Before the request's own `page_size`, which is not bounded by `size_max`.
+        if let Some(page) = page.filter(|_| self.paged) {
+            return Some(Source::Page(page));
+        }
+        if let Ok(path) = super::path(&self.request, name) {
+            return Some(Source::Field(path));
+        }
+        if page.is_some() {
+            let problem =
+                format!("`{name}` needs paging: add page = {{ size_default = 50, size_max = 200 }}");
+            problems.at(span, problem);
+            return None;
         }
         if let Some(context) = ContextName::parse(name) {
             return Some(Source::Context(context));

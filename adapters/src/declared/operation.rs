@@ -9,6 +9,7 @@ use crate::{
     plan::{Nested, Operation, Piece, RegisterKind, RestPlan, SoapPlan, SqlPlan, Template},
     sql::placeholders::{Slot, Statement, Token, tokens},
     tree::Path,
+    xml,
 };
 
 /// Deepest nesting of queries.
@@ -158,7 +159,7 @@ fn soap(raw: &raw::Soap, names: &mut Names, problems: &mut Problems) -> SoapPlan
     if raw.namespace.as_ref().is_empty() {
         problems.at(raw.namespace.span(), "the namespace of the operation is missing");
     }
-    if !is_xml_name(raw.operation.as_ref()) {
+    if !xml::is_name(raw.operation.as_ref()) {
         problems.at(raw.operation.span(), "no name of an element");
     }
     check_names(&raw.body, problems);
@@ -176,7 +177,7 @@ fn soap(raw: &raw::Soap, names: &mut Names, problems: &mut Problems) -> SoapPlan
 fn check_names(entries: &raw::Entries<Spanned<raw::Template>>, problems: &mut Problems) {
     for (key, value) in &entries.0 {
         let name = key.as_ref();
-        if !is_xml_name(name.strip_prefix('@').unwrap_or(name)) && name != "#text" {
+        if !xml::is_name(name.strip_prefix('@').unwrap_or(name)) && name != "#text" {
             problems.at(key.span(), "no name of an element or, with @, of an attribute");
         }
         check_template(value, problems);
@@ -189,13 +190,6 @@ fn check_template(template: &Spanned<raw::Template>, problems: &mut Problems) {
         raw::Template::List(items) => items.iter().for_each(|item| check_template(item, problems)),
         raw::Template::Scalar(_) => {}
     }
-}
-
-/// A name without a prefix (Namespaces in XML 1.0, NCName, letters of all languages).
-fn is_xml_name(name: &str) -> bool {
-    let mut chars = name.chars();
-    chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
-        && chars.all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
 fn members(

@@ -93,6 +93,16 @@ impl Failure {
         )
     }
 
+    /// The caller does not read its stream any more: nothing is wrong with the register.
+    pub(crate) fn left() -> Self {
+        Self::new(Code::Cancelled, REGISTER_REFUSED, "The caller went away.", "the stream was dropped")
+    }
+
+    /// The caller reads its stream too slowly: nothing is wrong with the register.
+    pub(crate) fn slow_reader(detail: impl Into<String>) -> Self {
+        Self::new(Code::Cancelled, REGISTER_REFUSED, "The caller reads too slowly.", detail)
+    }
+
     /// All places at the register are taken.
     pub(crate) fn overloaded(detail: impl Into<String>) -> Self {
         Self::new(

@@ -21,6 +21,10 @@ use crate::{
     tree::Tree,
 };
 
+/// How long a stream waits for its reader each time. Meanwhile it holds a connection of the register,
+/// of which there are few; a reader that is alive takes a message much sooner.
+const READER_WAIT: Duration = Duration::from_secs(30);
+
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
@@ -47,12 +51,29 @@ impl Budget {
         self.until(Instant::now() + self.limit, work).await
     }
 
-    /// A wait for the reader of a stream: as long as the caller's deadline allows.
-    pub(crate) async fn reader<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
-        match self.deadline {
-            None => Ok(work.await),
-            Some(deadline) => timeout_at(deadline, work).await.map_err(|_| Failure::deadline()),
+    /// The wait for a connection, at the begin of a call. It ends a little before the call's time
+    /// does, so that it is told from a register that works too long: nothing was sent yet.
+    pub(crate) async fn connection<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let end = self.end - self.limit / 20;
+        let deadline = self.deadline.filter(|deadline| *deadline < end);
+        match timeout_at(deadline.unwrap_or(end), work).await {
+            Ok(outcome) => outcome,
+            Err(_) if deadline.is_some() => Err(Failure::deadline()),
+            Err(_) => Err(Failure::overloaded("no free connection in time")),
         }
+    }
+
+    /// A wait for the reader of a stream, within the caller's deadline.
+    pub(crate) async fn reader<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        let end = Instant::now() + READER_WAIT;
+        let deadline = self.deadline.filter(|deadline| *deadline < end);
+        timeout_at(deadline.unwrap_or(end), work).await.map_err(|_| match deadline {
+            Some(_) => Failure::deadline(),
+            None => Failure::slow_reader(format!("no message taken in {} s", READER_WAIT.as_secs())),
+        })
     }
 
     async fn until<T>(

@@ -4,7 +4,6 @@
 //! itself, with the adapter, with the certificates, or because the gateway never asks anything.
 
 use std::{
-    error::Error,
     pin::pin,
     sync::{
         Arc,
@@ -24,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 use ura_proto::v1::ReportRequest;
 
 use super::{Service, Stage, reached, verdict::Verdicts};
+use ura_runtime::process::chain;
+
 use crate::config::Limits;
 
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
@@ -247,21 +248,6 @@ fn outcome(result: Result<(), hyper::Error>) -> Outcome {
         Ok(()) => Outcome::Closed,
         Err(error) => Outcome::Broken(chain(&error)),
     }
-}
-
-/// An error and what caused it, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.ends_with(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -3,17 +3,12 @@
 //! Only a verified gateway reaches this code, and it writes these keys anew for each exchange; they
 //! are read, not judged.
 
-use std::time::Duration;
-
 use http::HeaderMap;
 use tokio::time::Instant;
-use ura_proto::metadata;
+use ura_proto::{metadata, timeout};
 use ura_runtime::trace::TraceContext;
 
 use crate::register::{CallContext, Failure};
-
-/// Most digits of a `grpc-timeout` (gRPC over HTTP/2, "TimeoutValue").
-const TIMEOUT_DIGITS_MAX: usize = 8;
 
 /// Reads a call's context.
 ///
@@ -23,7 +18,7 @@ pub(super) fn read(headers: &HeaderMap, trace: TraceContext, now: Instant) -> Re
     let deadline = match text(headers, metadata::GRPC_TIMEOUT)? {
         None => None,
         Some(value) => {
-            let left = timeout(&value).ok_or_else(|| malformed(metadata::GRPC_TIMEOUT))?;
+            let left = timeout::parse(value.as_bytes()).ok_or_else(|| malformed(metadata::GRPC_TIMEOUT))?;
             now.checked_add(left)
         }
     };
@@ -56,54 +51,12 @@ fn malformed(key: &'static str) -> Failure {
     Failure::invalid(format!("The metadata key {key} is malformed."))
 }
 
-/// A `grpc-timeout`: at most 8 digits and a unit.
-fn timeout(text: &str) -> Option<Duration> {
-    let unit = text.chars().next_back()?;
-    let digits = text.strip_suffix(unit)?;
-    if digits.len() > TIMEOUT_DIGITS_MAX || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let value: u64 = digits.parse().ok()?;
-    match unit {
-        'H' => Some(Duration::from_secs(value * 3600)),
-        'M' => Some(Duration::from_secs(value * 60)),
-        'S' => Some(Duration::from_secs(value)),
-        'm' => Some(Duration::from_millis(value)),
-        'u' => Some(Duration::from_micros(value)),
-        'n' => Some(Duration::from_nanos(value)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::{HeaderName, HeaderValue};
     use tonic::Code;
 
     use super::*;
-
-    #[test]
-    fn timeouts_are_digits_and_a_unit() {
-        for (text, want) in [
-            ("1H", Some(Duration::from_secs(3600))),
-            ("99999999H", Some(Duration::from_secs(99_999_999 * 3600))),
-            ("2M", Some(Duration::from_secs(120))),
-            ("3S", Some(Duration::from_secs(3))),
-            ("250m", Some(Duration::from_millis(250))),
-            ("0u", Some(Duration::ZERO)),
-            ("7n", Some(Duration::from_nanos(7))),
-            ("", None),
-            ("S", None),
-            ("12", None),
-            ("-1S", None),
-            ("1.5S", None),
-            ("123456789S", None),
-            ("1s", None),
-            ("1ë", None),
-        ] {
-            assert_eq!(timeout(text), want, "{text}");
-        }
-    }
 
     fn read_all(pairs: &[(&'static str, &'static [u8])]) -> Result<CallContext, Failure> {
         let headers = pairs

@@ -13,7 +13,7 @@ use futures_util::TryStreamExt as _;
 use prost_reflect::DynamicMessage;
 use tokio::sync::Notify;
 use tokio_postgres::{
-    CancelToken, Client, Config, Error, GenericClient, IsolationLevel, NoTls, Row, Transaction,
+    CancelToken, Client, Config, Error, GenericClient, IsolationLevel, NoTls, Row, Transaction, config::Host,
 };
 
 use super::{
@@ -115,20 +115,13 @@ impl Drop for CancelOnDrop {
 impl Postgres {
     pub(super) async fn connect(plan: &RegisterPlan, writes: bool) -> Result<Self, ConnectError> {
         let config: Config = plan.url.parse().map_err(|error| ConnectError::Url(text(&error)))?;
-        let address = config
-            .get_hosts()
-            .iter()
-            .map(|host| format!("{host:?}"))
-            .zip(
-                config
-                    .get_ports()
-                    .iter()
-                    .map(|port| format!(":{port}"))
-                    .chain(std::iter::repeat(String::new())),
-            )
-            .map(|(host, port)| host + &port)
-            .collect::<Vec<_>>()
-            .join(",");
+        let hosts = config.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        });
+        let ports = config.get_ports().iter().map(|port| format!(":{port}"));
+        let ports = ports.chain(std::iter::repeat(String::new()));
+        let address = hosts.zip(ports).map(|(host, port)| host + &port).collect::<Vec<_>>().join(",");
         let reads = Side::new(&config, plan, true).await?;
         let writes = match writes {
             true => Some(Side::new(&config, plan, false).await?),
@@ -160,7 +153,7 @@ impl Postgres {
     }
 
     pub(super) async fn unary(&self, job: &Job, plan: &SqlPlan) -> Result<DynamicMessage, Failure> {
-        let mut connection = self.get(job.method.read_only).await?;
+        let mut connection = job.budget.connection(self.get(job.method.read_only)).await?;
         let mut cancel = connection.begin();
         let Connection { client, statements, .. } = &mut *connection;
         let outcome = unary_on(client, statements, job, plan).await;
@@ -181,7 +174,7 @@ impl Postgres {
         let Operation::Sql(plan) = &job.method.operation else {
             return Ok(());
         };
-        let mut connection = job.budget.step(self.get(job.method.read_only)).await?;
+        let mut connection = job.budget.connection(self.get(job.method.read_only)).await?;
         let mut cancel = connection.begin();
         let Connection { client, statements, .. } = &mut *connection;
         stream_on(client, statements, job, plan, sink).await?;
@@ -225,18 +218,25 @@ impl Side {
     }
 
     async fn get(&self) -> Result<PooledConnection<'static, Manager>, Failure> {
-        let refused = self.refused.notify.notified();
-        tokio::pin!(refused);
-        refused.as_mut().enable();
-        tokio::select! {
-            biased;
-            connection = self.pool.get_owned() => connection.map_err(|error| match error {
-                RunError::User(error) => Failure::unreachable(text(&error)),
-                RunError::TimedOut => Failure::overloaded("no free connection in time"),
-            }),
-            () = refused => {
+        let connection = self.pool.get_owned();
+        tokio::pin!(connection);
+        let mut was_refused = false;
+        loop {
+            let refused = self.refused.notify.notified();
+            tokio::pin!(refused);
+            refused.as_mut().enable();
+            // One more that the server refuses says nothing of those that it has given: one gets free.
+            if was_refused && self.pool.state().connections == 0 {
                 let last = self.refused.last.lock().unwrap_or_else(PoisonError::into_inner);
-                Err(Failure::unreachable(last.clone()))
+                return Err(Failure::unreachable(last.clone()));
+            }
+            tokio::select! {
+                biased;
+                connection = &mut connection => return connection.map_err(|error| match error {
+                    RunError::User(error) => Failure::unreachable(text(&error)),
+                    RunError::TimedOut => Failure::overloaded("no free connection in time"),
+                }),
+                () = refused => was_refused = true,
             }
         }
     }

@@ -5,9 +5,13 @@ use tonic::Code;
 
 use crate::register::{Failure, job::Job};
 
-/// The error with its causes. A database error's DETAIL may hold values and is left out.
+/// The error with its causes, without values: a database error's DETAIL may hold some and is left out,
+/// and so is the message of data exceptions (class 22) and of PL/pgSQL's own (P0), which quote them.
 pub(super) fn text(error: &Error) -> String {
     match (error.as_db_error(), std::error::Error::source(error)) {
+        (Some(db), _) if matches!(db.code().code().get(..2), Some("22" | "P0")) => {
+            db.code().code().to_owned()
+        }
         (Some(db), _) => format!("{} {}", db.code().code(), db.message()),
         (None, Some(source)) => format!("{error}: {source}"),
         (None, None) => error.to_string(),

@@ -77,7 +77,7 @@ impl RowSink {
         self.rows += 1;
         for message in messages {
             let sent = self.job.budget.reader(self.sender.send(Ok(Some(message)))).await?;
-            sent.map_err(|_| Failure::broken("the caller went away"))?;
+            sent.map_err(|_| Failure::left())?;
         }
         Ok(())
     }

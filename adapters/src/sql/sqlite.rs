@@ -127,7 +127,7 @@ impl Sqlite {
     }
 
     pub(super) async fn unary(&self, job: &Job, plan: &SqlPlan) -> Result<DynamicMessage, Failure> {
-        let (mut connection, interrupt) = self.get(job).await?;
+        let (mut connection, interrupt) = job.budget.connection(self.get(job)).await?;
         let single = plan.nested.is_empty() && plan.statements.len() == 1;
         let reply = if single && job.method.read_only {
             let rows = run(&mut SqliteSession::new(&mut connection, job), plan).await?;
@@ -153,7 +153,7 @@ impl Sqlite {
             return Ok(());
         };
         let failed = |error: sqlx::Error| failure(job, &error);
-        let (mut connection, _interrupt) = job.budget.step(self.get(job)).await?;
+        let (mut connection, _interrupt) = job.budget.connection(self.get(job)).await?;
         let begin = connection.begin_with(begin(job));
         let mut transaction = job.budget.step(async { begin.await.map_err(failed) }).await?;
         let mut session = SqliteSession::new(&mut transaction, job);

@@ -14,6 +14,26 @@ fn mistakes(register: &str, methods: &str) -> Vec<String> {
 }
 
 #[test]
+fn pages_go_with_what_can_page() {
+    let rest = "kind = \"rest\"\nurl = \"http://x\"";
+    for (register, method, expected) in [
+        (
+            SQL,
+            "sql = \"select :page_cursor\"\npage = { size_default = 1, size_max = 2, next = \"x\" }",
+            "`next` goes with rest and soap only",
+        ),
+        (
+            rest,
+            "rest = { path = \"/{page_number}\" }\npage = { size_default = 1, size_max = 2 }",
+            "or `page_number` and `page_size`, in the request",
+        ),
+    ] {
+        let all = mistakes(register, &format!("[methods.List]\nanswer = \"many\"\n{method}"));
+        assert!(all.iter().any(|line| line.contains(expected)), "{all:#?}");
+    }
+}
+
+#[test]
 fn every_mistake_is_told_at_once_with_its_place() {
     let methods = r#"
 [methods.Get]

@@ -1,9 +1,9 @@
-//! SQL over PostgreSQL, where the environment variable `URA_TEST_POSTGRES` holds the url of a
-//! database that may be written to. Each test uses a schema of its own name.
+//! SQL over PostgreSQL: each test starts a server of its own.
 
 use tonic::Code;
 
 use crate::fixture::{Folder, Subject, bytes_of, json};
+use crate::server::Postgres;
 
 const METHODS: &str = r#"
 [methods.Get]
@@ -49,11 +49,10 @@ insert into SCHEMA.telefona values ('1', '044', true), ('1', '038', false);
 create table SCHEMA.pagesa (celesi text unique, shuma numeric(12,2));
 ";
 
-async fn subject(schema: &str) -> Option<(Folder, Subject, tokio_postgres::Client)> {
-    let url = std::env::var("URA_TEST_POSTGRES").ok()?;
-    let (client, connection) =
-        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("PostgreSQL");
-    tokio::spawn(connection);
+/// A register in a schema of this name; the server ends with the first part.
+async fn subject(schema: &str) -> ((Postgres, Folder), Subject, tokio_postgres::Client) {
+    let server = Postgres::start().await;
+    let (url, client) = (server.url(), server.client().await);
     client.batch_execute(&SCHEMA.replace("SCHEMA", schema)).await.expect("a schema");
     let folder = Folder::new();
     let register = format!(
@@ -62,12 +61,12 @@ async fn subject(schema: &str) -> Option<(Folder, Subject, tokio_postgres::Clien
     let declared = folder.load_some(&register, &METHODS.replace("SCHEMA", schema), "sql = \"select 1\"");
     let subject = Subject::new(declared).await;
     assert!(*subject.register.health().borrow());
-    Some((folder, subject, client))
+    ((server, folder), subject, client)
 }
 
 #[tokio::test]
 async fn every_common_type_is_read() {
-    let Some((_folder, subject, _)) = subject("t_types").await else { return };
+    let (_folder, subject, _) = subject("t_types").await;
     let reply: serde_json::Value =
         serde_json::from_str(&subject.json("Get", r#"{"number":"1"}"#).await).expect("JSON");
     let expected = serde_json::json!({
@@ -85,7 +84,7 @@ async fn every_common_type_is_read() {
 
 #[tokio::test]
 async fn text_is_read_as_the_type_that_the_server_infers() {
-    let Some((_folder, subject, _)) = subject("t_params").await else { return };
+    let (_folder, subject, _) = subject("t_params").await;
     for (request, numbers) in [
         ("{}", "12"),
         (r#"{"since":{"year":1980,"month":4,"day":3}}"#, "1"),
@@ -103,7 +102,7 @@ async fn text_is_read_as_the_type_that_the_server_infers() {
 
 #[tokio::test]
 async fn rows_and_large_values_are_streamed() {
-    let Some((_folder, subject, client)) = subject("t_stream").await else { return };
+    let (_folder, subject, client) = subject("t_stream").await;
     let (messages, end) = subject.stream("Export", r#"{"count":200}"#).await;
     assert_eq!((messages.len(), end.is_none()), (200, true), "{end:?}");
     assert_eq!(messages.last().map(json).as_deref(), Some(r#"{"phones":[{"number":"200"}],"serial":"200"}"#));
@@ -122,7 +121,7 @@ async fn rows_and_large_values_are_streamed() {
 
 #[tokio::test]
 async fn writes_are_transactions() {
-    let Some((_folder, subject, client)) = subject("t_writes").await else { return };
+    let (_folder, subject, client) = subject("t_writes").await;
     let request = r#"{"amount":{"currencyCode":"EUR","minorUnits":1235}}"#;
     let reply = subject.json("Pay", request).await;
     assert_eq!(reply, r#"{"reference":"key-1","amount":{"currency_code":"EUR","minor_units":"1235"}}"#);
@@ -134,7 +133,7 @@ async fn writes_are_transactions() {
 
 #[tokio::test]
 async fn connections_that_the_server_closes_are_replaced() {
-    let Some((_folder, subject, client)) = subject("t_closed").await else { return };
+    let (_folder, subject, client) = subject("t_closed").await;
     let me: i32 = client.query_one("select pg_backend_pid()", &[]).await.expect("a pid").get(0);
     let kill = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 't_closed' and pid <> $1";
     client.execute(kill, &[&me]).await.expect("killed");

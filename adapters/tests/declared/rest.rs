@@ -1,5 +1,6 @@
 //! REST with JSON.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use tonic::Code;
 
 use crate::{
@@ -154,6 +155,40 @@ async fn the_registers_own_cursor_pages() {
     let token = first["next_page_token"].as_str().expect("a token");
     let second = subject.json("List", &format!("{{{request},\"pageToken\":\"{token}\"}}")).await;
     assert_eq!(second, r#"{"people":[{"number":"3","given_name":"ais/portal"}],"total":3}"#);
+}
+
+#[tokio::test]
+async fn numbered_pages_are_counted_in_the_bounded_size() {
+    let server = Server::start(|_| ok(r#"[{"number":"1"},{"number":"2"},{"number":"3"}]"#)).await;
+    let folder = Folder::new();
+    let methods = r#"
+[methods.List]
+answer = "many"
+rest = { path = "/njerez", query = { faqja = "{page_number}", sa = "{page_size}" } }
+page = { size_default = 2, size_max = 3 }
+"#;
+    let register = format!("kind = \"rest\"\nurl = \"{}\"", server.url);
+    let subject = Subject::new(folder.load_some(&register, methods, "rest = { path = \"/x\" }")).await;
+    for (asked, size) in [("", 2), ("\"pageSize\":-1", 2), ("\"pageSize\":1", 1), ("\"pageSize\":1000000", 3)]
+    {
+        let first: serde_json::Value =
+            serde_json::from_str(&subject.json("List", &format!("{{{asked}}}")).await).expect("JSON");
+        assert_eq!(server.last().line, format!("GET /njerez?faqja=1&sa={size} HTTP/1.1"), "{asked}");
+        let token = first["next_page_token"].as_str().expect("a token");
+        let comma = if asked.is_empty() { "" } else { "," };
+        let next = |token: &str| format!("{{{asked}{comma}\"pageToken\":\"{token}\"}}");
+        subject.json("List", &next(token)).await;
+        assert_eq!(server.last().line, format!("GET /njerez?faqja=2&sa={size} HTTP/1.1"), "{asked}");
+        // Whoever writes a token of his own does not get further than any list.
+        let plain = String::from_utf8(URL_SAFE_NO_PAD.decode(token).expect("base64")).expect("UTF-8");
+        let (checksum, _) = plain.split_at_checked(16).expect("a checksum");
+        for place in ["18446744073709551615", "4294967296", "-1", ""] {
+            let token = URL_SAFE_NO_PAD.encode(format!("{checksum}{place}"));
+            let failure = subject.failure("List", &next(&token)).await;
+            assert_eq!((failure.code, failure.reason), (Code::InvalidArgument, "REQUEST_INVALID"), "{place}");
+        }
+        subject.json("List", &next(&URL_SAFE_NO_PAD.encode(format!("{checksum}4294967295")))).await;
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! SQL over SQLite.
 
+use futures_util::StreamExt as _;
 use sqlx::{Connection as _, SqliteConnection};
 use tonic::Code;
+use ura_adapters::register::Reply;
 
 use crate::fixture::{Folder, Subject, bytes_of, json};
 
@@ -250,6 +252,21 @@ async fn a_full_register_says_so() {
     let failure = subject.failure("Get", r#"{"number":"1"}"#).await;
     assert_eq!((failure.code, failure.reason), (Code::ResourceExhausted, "OVERLOADED"));
     drop(held);
+}
+
+#[tokio::test]
+async fn waiting_for_a_connection_sends_nothing() {
+    let (_folder, subject) = subject(METHODS, "connections_max = 1\ntimeout_ms = 1000").await;
+    let Ok(Reply::Stream(mut held)) = subject.call("Export", r#"{"count":1000000000}"#).await else {
+        panic!("no stream");
+    };
+    // The stream has the only connection, and its reader goes no further.
+    held.next().await.expect("a row").expect("a message");
+    let failure = subject.failure("Get", r#"{"number":"1"}"#).await;
+    assert_eq!((failure.code, failure.reason), (Code::ResourceExhausted, "OVERLOADED"));
+    drop(held);
+    assert!(subject.json("Get", r#"{"number":"1"}"#).await.contains("Prishtinë"));
+    assert!(*subject.register.health().borrow());
 }
 
 #[tokio::test]

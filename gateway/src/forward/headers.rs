@@ -7,10 +7,10 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header, request::Parts, uri::PathAndQuery,
 };
 use tokio::time::Instant;
-use ura_proto::metadata;
+use ura_proto::{metadata, timeout};
 
 use crate::{
-    call::{Call, body::Outbound, timeout},
+    call::{Call, body::Outbound},
     error::exchange_value,
     policy::Permit,
 };

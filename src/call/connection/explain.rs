@@ -4,7 +4,7 @@ use std::{error::Error, io, path::Path};
 
 use rustls::{AlertDescription, CertificateError};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use ura_runtime::tls::TlsError;
+use ura_runtime::{process::chain, tls::TlsError};
 
 use super::{ConnectError, Dialled};
 
@@ -185,21 +185,6 @@ fn alert_in(error: &(dyn Error + 'static)) -> Option<AlertDescription> {
         };
     }
     None
-}
-
-/// An error and its causes in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut at = error.source();
-    while let Some(cause) = at {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        at = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

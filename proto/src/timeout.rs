@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::HeaderValue;
 
 /// Reads a timeout; `None` where it is not one.
-pub(crate) fn parse(value: &[u8]) -> Option<Duration> {
+#[must_use]
+pub fn parse(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
     if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -23,7 +24,11 @@ pub(crate) fn parse(value: &[u8]) -> Option<Duration> {
 }
 
 /// Writes a timeout in the finest unit that eight digits can hold; rounds down.
-pub(crate) fn value(left: Duration) -> HeaderValue {
+///
+/// # Panics
+/// Never: digits and a letter are visible ASCII.
+#[must_use]
+pub fn value(left: Duration) -> HeaderValue {
     const DIGITS_MAX: u128 = 99_999_999;
     let (amount, unit) = if left.as_micros() <= DIGITS_MAX {
         (left.as_micros(), 'u')
