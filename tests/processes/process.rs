@@ -140,7 +140,7 @@ impl Drop for Process {
 
 /// The bus's program.
 pub fn ura() -> Command {
-    Command::new(option_env!("CARGO_BIN_EXE_ura").expect("the binary of the package under test"))
+    Command::new(std::env::var_os("CARGO_BIN_EXE_ura").expect("cargo names the binary under test"))
 }
 
 /// The value behind `key=` in a log line, up to the next blank.
