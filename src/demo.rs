@@ -141,32 +141,38 @@ fn hints(folder: &Folder, gateway: &str, mocks: &Mocks) -> Result<(), DemoError>
     let vehicle = people.vehicle().ok_or("the mock registers have no vehicle")?;
     let ura = std::env::current_exe()?.display().to_string();
     let portal = folder.identity("ais/portal").display().to_string();
-    let call = |method: &str, purpose: &str, json: &str| {
-        format!("{ura} call {method} --gateway {gateway} --identity {portal} --purpose {purpose} -d '{json}'")
-    };
-    let birth = format!(r#"{{"personal_number":"{}"}}"#, child.personal_number);
-    let curl = format!(
-        "buf curl --protocol grpc --cacert {portal}/ca.pem --cert {portal}/cert.pem --key {portal}/key.pem \
-         -H 'ura-purpose: birth-certificate' -d '{birth}' \
-         https://{gateway}/ks.civilstatus.v1.CivilStatusService/GetBirthCertificate"
-    );
-    let mut out = io::stdout().lock();
-    writeln!(out, "\nThe bus stays up until Ctrl-C. In another shell:\n")?;
-    for line in [
-        call("ks.civilstatus.v1.CivilStatusService/GetBirthCertificate", "birth-certificate", &birth),
-        call(
+    let questions = [
+        (
+            "ks.civilstatus.v1.CivilStatusService/GetBirthCertificate",
+            "birth-certificate",
+            format!(r#"{{"personal_number":"{}"}}"#, child.personal_number),
+        ),
+        (
             "ks.tax.v1.PropertyTaxService/GetInvoice",
             "property-tax",
-            &format!(r#"{{"uniref":"{}"}}"#, invoice.uniref),
+            format!(r#"{{"uniref":"{}"}}"#, invoice.uniref),
         ),
-        call(
+        (
             "ks.vehicles.v1.VehicleService/GetVehicle",
             "vehicle-documents",
-            &format!(r#"{{"plate":"{}"}}"#, vehicle.plate),
+            format!(r#"{{"plate":"{}"}}"#, vehicle.plate),
         ),
-        curl,
-    ] {
-        writeln!(out, "{line}\n")?;
+    ];
+    let mut out = io::stdout().lock();
+    writeln!(out, "\nThe bus stays up until Ctrl-C. In another shell:\n")?;
+    for (method, purpose, json) in &questions {
+        writeln!(
+            out,
+            "{ura} call {method} --gateway {gateway} --identity {portal} --purpose {purpose} -d '{json}'\n"
+        )?;
+    }
+    writeln!(out, "The same with buf, which knows nothing of this bus:\n")?;
+    for (method, purpose, json) in &questions {
+        writeln!(
+            out,
+            "buf curl --protocol grpc --cacert {portal}/ca.pem --cert {portal}/cert.pem --key {portal}/key.pem \
+             -H 'ura-purpose: {purpose}' -d '{json}' https://{gateway}/{method}\n"
+        )?;
     }
     writeln!(out, "With -v a call also prints its exchange id; what was recorded of it:\n")?;
     writeln!(out, "{ura} evidence find EXCHANGE --dir {}\n", folder.path("").display())?;
