@@ -123,7 +123,7 @@ pub struct Limits {
     pub stream_idle_ms: u64,
     /// A consumer's connection; some jitter is added.
     pub connection_age_ms: u64,
-    /// After its age, or at drain: time for the calls in hand.
+    /// At drain, or when a certificate ended: time for the calls in hand.
     pub drain_timeout_ms: u64,
     /// After a start: how long a call waits for the first plug of its service.
     pub plug_wait_ms: u64,

@@ -1,7 +1,7 @@
 //! Refusal reasons: one catalogue of codes, gRPC status codes and texts in three languages.
 //!
 //! To add a reason: add a row to `reasons!` below, refuse with it in the gateway, and write the test
-//! that provokes it (`tests/refusals.rs` fails while a reason has none). A reason's code never
+//! that provokes it (`tests/e2e/refusals.rs` does not compile while a reason has none). A reason's code never
 //! changes its meaning; callers branch on it.
 
 use std::fmt;
