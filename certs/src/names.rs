@@ -3,11 +3,10 @@
 use std::net::IpAddr;
 
 use rcgen::SanType;
+use ura_runtime::tls::is_trust_domain;
 
 use crate::{CertsError, NAMES_MAX};
 
-/// Longest trust domain, in bytes (SPIFFE-ID section 2.3).
-const TRUST_DOMAIN_BYTES_MAX: usize = 255;
 /// Longest DNS name, in bytes (RFC 1035 section 2.3.4).
 const DNS_NAME_BYTES_MAX: usize = 253;
 /// Longest part of a system's name and of a DNS name, in bytes.
@@ -15,12 +14,7 @@ const LABEL_BYTES_MAX: usize = 63;
 
 /// Refuses what is no trust domain (SPIFFE-ID section 2.1).
 pub(crate) fn check_trust_domain(text: &str) -> Result<(), CertsError> {
-    let allowed = |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
-    if (1..=TRUST_DOMAIN_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed) {
-        Ok(())
-    } else {
-        Err(CertsError::TrustDomain(shortened(text)))
-    }
+    if is_trust_domain(text) { Ok(()) } else { Err(CertsError::TrustDomain(shortened(text))) }
 }
 
 /// Member and system of `<member>/<system>`.

@@ -7,7 +7,7 @@ mod reply;
 mod request;
 mod stream;
 
-use http::{Request, Response};
+use http::Response;
 use hyper::body::Incoming;
 use ura_proto::{refusal::Reason, v1::Outcome};
 
@@ -52,7 +52,6 @@ pub(crate) async fn send(
             Outbound::Held(held) => Some(held.clone()),
             _ => None,
         };
-        let head = spare.is_some().then(|| headers::copy(&request));
         ledger.sent();
         let sent = flow.within(place.sender().try_send_request(request)).await;
         let mut error = match sent {
@@ -63,13 +62,13 @@ pub(crate) async fn send(
             Ok(Ok(answer)) => return Ok((answer, place)),
             Ok(Err(error)) => error,
         };
-        request = match (error.take_message(), head, spare) {
-            (Some(untouched), ..) => untouched,
-            (None, ..) if !was_not_taken(error.error()) => {
+        request = match (error.take_message(), spare) {
+            (Some(untouched), _) => untouched,
+            (None, _) if !was_not_taken(error.error()) => {
                 return Err(ledger.fault_or(lost(service, error.error())));
             }
-            (None, Some(head), Some(held)) => Request::from_parts(head, Outbound::Held(held)),
-            (None, ..) => {
+            (None, Some(held)) => sending.request(permit, Outbound::Held(held), flow.until()),
+            (None, None) => {
                 // The beginning of a streamed request is gone: only the caller can send it again.
                 ledger.not_sent();
                 let refusal = unavailable(service, "its adapter took no more calls");

@@ -72,7 +72,6 @@ pub enum GatewayError {
 /// A running gateway.
 pub struct Gateway {
     address: SocketAddr,
-    trust_domain: String,
     tasks: Vec<JoinHandle<()>>,
     writer: WriterThread,
 }
@@ -130,21 +129,15 @@ impl Gateway {
             )),
             tokio::spawn(directory.clone().follow(watched, shutdown.clone())),
             tokio::spawn(plug::dial(directory, plugs, config.identity, metadata_bytes_max, shutdown)),
-            tokio::spawn(serve::listen(listener, trust_domain.clone(), bus)),
+            tokio::spawn(serve::listen(listener, trust_domain, bus)),
         ];
-        Ok(Self { address, trust_domain, tasks, writer })
+        Ok(Self { address, tasks, writer })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// Its trust domain.
-    #[must_use]
-    pub fn trust_domain(&self) -> &str {
-        &self.trust_domain
     }
 
     /// Waits for the end: every call answered or its time over, every record on disk.

@@ -14,7 +14,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 pub use connect::connect;
 pub use identity::Identity;
 pub use listener::{Accepted, ConnectionSlot, Listener, ListenerCounters, ListenerLimits, Reloader};
-pub use spiffe::{SpiffeId, SpiffeIdError};
+pub use spiffe::{SpiffeId, SpiffeIdError, is_trust_domain};
 pub use verify::Verify;
 
 /// Who is at the other end of a connection, as its verified certificate says.

@@ -43,22 +43,21 @@ impl Row {
             Kind::Closing(_) => 12,
             Kind::Gap(_) => 13,
         };
-        let exchange = exchange.map(|id| id.as_bytes().to_vec()).unwrap_or_default();
-        let (consumer, provider, method, reason, trace_id) = match &kind {
-            Kind::Opening(o) => (
-                o.consumer.clone(),
-                o.provider.clone(),
-                o.method.clone(),
-                o.refusal.clone(),
-                o.trace_id.clone(),
-            ),
-            Kind::Closing(c) => (String::new(), String::new(), String::new(), c.refusal.clone(), Vec::new()),
-            Kind::Progress(_) | Kind::Gap(_) => Default::default(),
+        let entry = Entry {
+            version: FORMAT,
+            exchange_id: exchange.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
+            recorded_unix_us,
+            kind: Some(kind),
         };
-        let entry =
-            Entry { version: FORMAT, exchange_id: exchange.clone(), recorded_unix_us, kind: Some(kind) };
         let bytes = entry.encode_to_vec();
         let leaf_hash = leaf_hash(&bytes);
+        // The columns to search by are taken out of the entry, which is encoded by now.
+        let exchange = entry.exchange_id;
+        let (consumer, provider, method, reason, trace_id) = match entry.kind {
+            Some(Kind::Opening(o)) => (o.consumer, o.provider, o.method, o.refusal, o.trace_id),
+            Some(Kind::Closing(c)) => (String::new(), String::new(), String::new(), c.refusal, Vec::new()),
+            Some(Kind::Progress(_) | Kind::Gap(_)) | None => Default::default(),
+        };
         Self {
             bytes,
             leaf_hash,

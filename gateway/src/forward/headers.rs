@@ -3,9 +3,7 @@
 use std::fmt::Write as _;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header, request::Parts, uri::PathAndQuery,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header, uri::PathAndQuery};
 use tokio::time::Instant;
 use ura_proto::{metadata, timeout};
 
@@ -104,16 +102,6 @@ fn uri(permit: &Permit) -> Uri {
         .path_and_query(path)
         .build()
         .expect("names of systems are labels of a host name")
-}
-
-/// A request's head once more.
-pub(super) fn copy(request: &Request<Outbound>) -> Parts {
-    let mut again = Request::new(());
-    *again.method_mut() = request.method().clone();
-    *again.uri_mut() = request.uri().clone();
-    *again.version_mut() = request.version();
-    *again.headers_mut() = request.headers().clone();
-    again.into_parts().0
 }
 
 /// Takes out of an adapter's headers or trailers what only the bus may say or what belongs to one

@@ -54,7 +54,9 @@ impl fmt::Display for SpiffeId {
     }
 }
 
-fn is_trust_domain(text: &str) -> bool {
+/// Whether a text is a trust domain: 1 to 255 of `a-z`, `0-9`, `.`, `-` and `_` (SPIFFE-ID section 2.1).
+#[must_use]
+pub fn is_trust_domain(text: &str) -> bool {
     (1..=TRUST_DOMAIN_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_'))
 }
