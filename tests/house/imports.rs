@@ -8,9 +8,10 @@ use crate::{
 };
 
 /// Each library with those of ours that it may import. Only the root package imports all.
-const CRATES: [(&str, &[&str]); 6] = [
+const CRATES: [(&str, &[&str]); 7] = [
     ("proto", &[]),
     ("runtime", &[]),
+    ("log", &[]),
     ("gateway", &["ura-proto", "ura-runtime"]),
     ("adapters", &["ura-proto", "ura-runtime"]),
     ("registry-mocks", &["ura-runtime"]),
