@@ -3,11 +3,13 @@
 use std::{env, fs, path::PathBuf};
 
 /// Every file of this folder, in the order in which one may read them.
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
     "google/type/date.proto",
     "ura/v1/annotations.proto",
     "ura/v1/evidence.proto",
+    "ura/v1/evidence_service.proto",
     "ura/v1/plug.proto",
+    "ura/v1/subject_access.proto",
     "ks/civilstatus/v1/civil_status.proto",
     "ks/tax/v1/property_tax.proto",
     "ks/vehicles/v1/vehicles.proto",
@@ -26,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut bus = protox::Compiler::new([&root])?;
     bus.include_imports(true);
-    bus.open_files(["ura/v1/annotations.proto", "ura/v1/evidence.proto", "ura/v1/plug.proto"])?;
+    bus.open_files(FILES.iter().filter(|file| file.starts_with("ura/")))?;
     tonic_prost_build::configure()
         .out_dir(&out)
         .build_transport(false)

@@ -5,10 +5,11 @@
 mod arguments;
 pub(crate) mod client;
 mod codec;
-mod connection;
+pub(crate) mod connection;
 mod input;
 mod invocation;
 mod json;
+mod keep;
 mod metadata;
 mod output;
 mod reflection;
@@ -31,6 +32,7 @@ use arguments::{Header, Source, Target};
 use connection::{ConnectError, Connection};
 use input::{Broken, Form, InputError};
 use invocation::{Failed, Invocation};
+use keep::{KeepError, Keeping};
 use output::{Document, Output, OutputError};
 use reflection::ReflectionError;
 use refusal::Circumstances;
@@ -88,6 +90,9 @@ pub(crate) struct CallCommand {
     /// The field that --output takes; the only bytes field where it is not given
     #[arg(long, value_name = "FIELD", requires = "output")]
     field: Option<String>,
+    /// Keep what travels in this folder: request and reply as on the wire, exchange id, ura-receipt trailer, metadata
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
     /// Largest message in either direction, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     message_bytes_max: usize,
@@ -116,13 +121,19 @@ enum CallError {
     Status(String),
     #[error("a header cannot be sent: {0}")]
     Header(String),
+    /// Before the call.
+    #[error("nothing was called, because it cannot be kept: {0}")]
+    Keep(#[from] KeepError),
+    /// The call ended well.
+    #[error("the call ended well, but what travelled was not kept whole: {0}")]
+    NotKept(#[source] KeepError),
 }
 
 impl CallError {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Output(error) if error.is_nobody_reading() => ExitCode::SUCCESS,
-            Self::Status(_) | Self::Late(..) => ExitCode::FAILURE,
+            Self::Status(_) | Self::Late(..) | Self::NotKept(_) => ExitCode::FAILURE,
             _ => ExitCode::from(2),
         }
     }
@@ -166,19 +177,32 @@ impl CallCommand {
             verbose: self.verbose,
         };
         let mut output = Output::new(out, document.transpose()?);
+        let keep = self.keep.clone();
         let messages = self.messages(&method)?;
         if let (true, Some(key)) = (made, &known.key) {
             tell(&format!("a key was made for this write; to repeat it, add --idempotency-key {key}"));
         }
-        let (calls, origin) = (connection.calls.clone(), connection.origin.clone());
+        // Made last, so that a call that cannot be made leaves no folder behind.
+        let keeping = keep.as_deref().map(Keeping::open).transpose()?;
+        let calls = match &keeping {
+            Some(keeping) => connection.calls.keeping(keeping.clone()),
+            None => connection.calls.clone(),
+        };
+        let origin = connection.origin.clone();
         let ended = Box::pin(invocation.run(calls, origin, messages, &mut output)).await;
         if let Some((path, bytes)) = output.written() {
             let whole = if ended.is_ok() { "" } else { " before the call failed: it is not whole" };
             tell(&format!("{bytes} bytes written to {}{whole}", path.display()));
         }
-        match ended {
-            Ok(()) => Ok(()),
-            Err(failed) => Err(explain(failed, connection, known).await),
+        let kept = keeping.as_ref().map_or(Ok(()), Keeping::finish);
+        match (ended, kept) {
+            (Ok(()), kept) => kept.map_err(CallError::NotKept),
+            (Err(failed), kept) => {
+                if let (Err(error), Some(keeping)) = (kept, &keeping) {
+                    tell(&format!("{} does not hold all that travelled: {error}", keeping.dir().display()));
+                }
+                Err(explain(failed, connection, known).await)
+            }
         }
     }
 
@@ -271,6 +295,11 @@ async fn explain(failed: Failed, connection: Connection, mut known: Circumstance
 fn tell(text: &str) {
     // A closed stderr leaves nobody to tell.
     drop(writeln!(io::stderr(), "{text}"));
+}
+
+/// A call of another command that ended with an error, for people; without a line end after the last.
+pub(crate) fn describe(status: &tonic::Status) -> String {
+    refusal::describe(status, &Circumstances::default())
 }
 
 #[cfg(test)]

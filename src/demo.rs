@@ -175,7 +175,9 @@ fn hints(folder: &Folder, gateway: &str, mocks: &Mocks) -> Result<(), DemoError>
         )?;
     }
     writeln!(out, "With -v a call also prints its exchange id; what was recorded of it:\n")?;
-    writeln!(out, "{ura} evidence find EXCHANGE --dir {}\n", folder.path("").display())?;
+    let dir = folder.path("").display().to_string();
+    writeln!(out, "{ura} evidence find EXCHANGE --dir {dir}\n")?;
+    writeln!(out, "Whether the whole record is as it was signed:\n\n{ura} evidence verify --dir {dir}\n")?;
     writeln!(out, "Who may ask what stands in {};", folder.path("config/directory.toml").display())?;
     writeln!(
         out,

@@ -17,12 +17,15 @@ pub(crate) struct GatewayCommand {
     /// Only check the configuration and the directory it names
     #[arg(long)]
     check: bool,
+    /// Relieve the process that writes this gateway's log now: both serve until that one has drained
+    #[arg(long, conflicts_with = "check")]
+    take_over: bool,
 }
 
 impl GatewayCommand {
     /// Runs until SIGTERM or SIGINT.
     pub(crate) fn run(self) -> ExitCode {
-        let config = match GatewayConfig::load(&self.config) {
+        let mut config = match GatewayConfig::load(&self.config) {
             Ok(config) => config,
             Err(errors) => return refused(&errors),
         };
@@ -34,6 +37,7 @@ impl GatewayCommand {
                 Err(errors) => refused(&errors),
             };
         }
+        config.take_over = self.take_over;
         let telemetry = config.telemetry.clone();
         let drain_timeout_ms = config.limits.drain_timeout_ms + LEAVING_SLACK_MS;
         process::run(&telemetry, "gateway", drain_timeout_ms, async |shutdown| {

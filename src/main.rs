@@ -33,7 +33,6 @@ enum Role {
     Adapter(adapter::AdapterCommand),
     /// Run the mock registers
     Mocks(mocks::MocksCommand),
-    /// Read the evidence log
     Evidence(evidence::EvidenceCommand),
     /// Make and look at certificates
     Certs(certs::CertsCommand),

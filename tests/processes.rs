@@ -11,26 +11,38 @@
 
 #[path = "processes/answers.rs"]
 mod answers;
+#[path = "processes/book.rs"]
+mod book;
 #[path = "processes/bus.rs"]
 mod bus;
 #[path = "processes/clients.rs"]
 mod clients;
 #[path = "processes/consumer.rs"]
 mod consumer;
+#[path = "processes/data.rs"]
+mod data;
+#[path = "processes/faults.rs"]
+mod faults;
 #[path = "processes/killed.rs"]
 mod killed;
 #[path = "processes/leaving.rs"]
 mod leaving;
+#[path = "processes/load.rs"]
+mod load;
+#[path = "processes/pair.rs"]
+mod pair;
 #[path = "processes/portal.rs"]
 mod portal;
-#[path = "processes/postgres.rs"]
-mod postgres;
 #[path = "processes/process.rs"]
 mod process;
+#[path = "processes/random.rs"]
+mod random;
 #[path = "processes/refusing.rs"]
 mod refusing;
 #[path = "processes/relatives.rs"]
 mod relatives;
+#[path = "processes/replicas.rs"]
+mod replicas;
 #[path = "processes/spans.rs"]
 mod spans;
 #[path = "processes/synced.rs"]

@@ -5,7 +5,11 @@
 
 pub mod client;
 pub mod journal;
+pub mod members;
+pub mod postgres;
 pub mod probe;
+pub mod program;
+pub mod records;
 pub mod relay;
 pub mod store;
 
@@ -18,11 +22,9 @@ use std::{
 use time::OffsetDateTime;
 use ura_adapters::{config::Config, run::Adapter, serve::ServiceBuilder};
 use ura_certs::{Authority, Issue, Usage};
-use ura_gateway::{Gateway, StoredEntry, config::GatewayConfig, find_evidence};
-use ura_proto::{
-    ExchangeId,
-    v1::{Closing, Opening, Progress, entry::Kind},
-};
+use ura_evidence::store::Reader;
+use ura_gateway::{Gateway, config::GatewayConfig};
+use ura_proto::ExchangeId;
 use ura_runtime::{
     clock::{Clock, ManualClock},
     process::Shutdown,
@@ -30,6 +32,8 @@ use ura_runtime::{
 
 use client::Client;
 use probe::Probe;
+pub use records::Records;
+pub use store::EvidenceStore;
 
 pub const TRUST_DOMAIN: &str = "ura.test";
 /// The moment at which every world begins: 2026-11-22T12:00:00Z.
@@ -74,8 +78,8 @@ pub struct Plan {
     pub adapter: bool,
     /// The adapter listens and is dialled.
     pub dialled: bool,
-    /// Value of `evidence.store`, with `{dir}` for the world's folder.
-    pub store: String,
+    /// Where evidence is kept.
+    pub evidence_store: EvidenceStore,
     /// Lines appended to `[evidence]`.
     pub evidence: String,
 }
@@ -87,7 +91,7 @@ impl Default for Plan {
             limits: String::new(),
             adapter: true,
             dialled: false,
-            store: "sqlite:{dir}/evidence.db".to_owned(),
+            evidence_store: EvidenceStore::Sqlite,
             evidence: String::new(),
         }
     }
@@ -108,12 +112,20 @@ pub struct World {
     pub shutdown: Shutdown,
     pub adapter_shutdown: Shutdown,
     pub address: String,
+    /// Address of the evidence store.
     pub store: String,
+    /// What the evidence store holds.
+    pub reader: Reader,
 }
 
 impl World {
     pub async fn new() -> Self {
         Self::with(Plan::default()).await
+    }
+
+    /// A world that keeps its evidence there.
+    pub async fn on(evidence_store: EvidenceStore) -> Self {
+        Self::with(Plan { evidence_store, ..Plan::default() }).await
     }
 
     pub async fn with(plan: Plan) -> Self {
@@ -140,8 +152,8 @@ impl World {
             directory = directory.replace(plain, &dialled);
             adapter = Some(started);
         }
-        let config = write_config(dir.path(), &plan, &directory);
-        let store = config.evidence.store.clone();
+        let store = plan.evidence_store.address(dir.path()).await;
+        let config = write_config(dir.path(), &plan, &directory, &store);
         let (clock, manual) = Clock::manual(BEGIN_UNIX_US);
         let shutdown = Shutdown::new();
         let gateway = Gateway::start(config, clock, shutdown.clone()).await.unwrap_or_else(|e| panic!("{e}"));
@@ -163,6 +175,7 @@ impl World {
             shutdown,
             adapter_shutdown,
             address,
+            reader: store::reader(&store).await,
             store,
         }
     }
@@ -229,7 +242,7 @@ impl World {
     pub async fn evidence(&self, exchange: ExchangeId) -> Records {
         let found = patient(async {
             loop {
-                let records = Records::of(find_evidence(&self.store, exchange).await.expect("readable"));
+                let records = Records::read(&self.reader, exchange).await;
                 let refused = records.openings.iter().any(|opening| !opening.refusal.is_empty());
                 if refused || records.closing.is_some() {
                     return records;
@@ -240,8 +253,15 @@ impl World {
         found.await
     }
 
-    /// Ends everything and waits for it.
+    /// Ends everything and waits for it. The log proves itself whole then, and signed to its end.
     pub async fn end(mut self) {
+        self.stop().await;
+        let report = store::verified(&self.reader, &self.path("log-keys")).await;
+        assert_eq!((report.unsigned, report.size), (0, report.signed_size), "{report:?}");
+    }
+
+    /// Ends everything and waits for it; what was kept stays.
+    pub async fn stop(&mut self) {
         self.adapter_shutdown.drain();
         self.shutdown.drain();
         if let Some(adapter) = self.adapter.take() {
@@ -250,44 +270,6 @@ impl World {
         if let Some(gateway) = self.gateway.take() {
             patient(gateway.finished()).await;
         }
-    }
-}
-
-/// The records of one exchange by kind.
-#[derive(Debug, Default)]
-pub struct Records {
-    pub openings: Vec<Opening>,
-    pub progress: Vec<Progress>,
-    pub closing: Option<Closing>,
-    pub indexes: Vec<u64>,
-}
-
-impl Records {
-    pub fn of(entries: Vec<StoredEntry>) -> Self {
-        let mut records = Self::default();
-        for stored in entries {
-            records.indexes.push(stored.index);
-            match stored.entry.kind {
-                Some(Kind::Opening(opening)) => records.openings.push(opening),
-                Some(Kind::Progress(progress)) => records.progress.push(progress),
-                Some(Kind::Closing(closing)) => {
-                    assert!(records.closing.replace(closing).is_none(), "closed twice");
-                }
-                other => panic!("{other:?} has no exchange"),
-            }
-        }
-        records
-    }
-
-    /// The one opening.
-    pub fn opening(&self) -> &Opening {
-        assert_eq!(self.openings.len(), 1, "one opening: {self:?}");
-        &self.openings[0]
-    }
-
-    /// The closing.
-    pub fn closing(&self) -> &Closing {
-        self.closing.as_ref().expect("closed")
     }
 }
 
@@ -344,7 +326,7 @@ fn adapter_config(dir: &Path, system: &str, link: &Link<'_>) -> Config {
     Config::parse(&dir.join("adapter.toml"), text).unwrap_or_else(|e| panic!("{e}"))
 }
 
-fn write_config(dir: &Path, plan: &Plan, directory: &str) -> GatewayConfig {
+fn write_config(dir: &Path, plan: &Plan, directory: &str, store: &str) -> GatewayConfig {
     std::fs::write(dir.join("directory.toml"), directory).expect("the directory");
     let text = format!(
         r#"
@@ -354,12 +336,12 @@ directory = "directory.toml"
 [evidence]
 store = "{store}"
 keys = "keys"
+log_keys = "log-keys"
 origin = "ura.test/gateway"
 {evidence}
 [limits]
 {limits}
 "#,
-        store = plan.store.replace("{dir}", &dir.display().to_string()),
         evidence = plan.evidence,
         limits = plan.limits,
     );

@@ -42,6 +42,8 @@ pub(crate) struct Call {
     pub(crate) exchange: ExchangeId,
     /// Who asks, by its certificate.
     pub(crate) consumer: SystemId,
+    /// SHA-256 of that certificate in DER.
+    pub(crate) certificate: [u8; 32],
     /// `/package.Service/Method` as asked, cut at 256 bytes.
     pub(crate) path: Box<str>,
     /// `ura-provider`.
@@ -71,11 +73,17 @@ pub(crate) struct Call {
 impl Call {
     /// Reads a head. A call that cannot be read is still a call that can be recorded: the second
     /// part is the first thing found wrong.
-    pub(crate) fn read(head: &Parts, consumer: SystemId, unix_us: i64) -> (Self, Result<(), Refusal>) {
+    pub(crate) fn read(
+        head: &Parts,
+        consumer: SystemId,
+        certificate: [u8; 32],
+        unix_us: i64,
+    ) -> (Self, Result<(), Refusal>) {
         let trace = head.headers.get(metadata::TRACEPARENT).and_then(|v| TraceContext::parse(v.as_bytes()));
         let mut call = Self {
             exchange: ExchangeId::at(unix_us),
             consumer,
+            certificate,
             path: cut(head.uri.path()),
             provider: None,
             purpose: None,
@@ -188,7 +196,7 @@ mod tests {
             request = request.header(*key, *value);
         }
         let (head, ()) = request.body(()).expect("valid head").into_parts();
-        Call::read(&head, "ais/portal".parse().expect("valid"), 1_790_000_000_000_000)
+        Call::read(&head, "ais/portal".parse().expect("valid"), [7; 32], 1_790_000_000_000_000)
     }
 
     #[test]
@@ -202,6 +210,7 @@ mod tests {
             ("accept-language", "sq"),
         ]);
         checked.expect("nothing wrong");
+        assert_eq!((call.consumer.as_str(), call.certificate), ("ais/portal", [7; 32]));
         assert_eq!(call.provider.expect("given").as_str(), "arc/civil-status");
         assert_eq!(call.timeout, Some(Duration::from_millis(250)));
         assert_eq!((call.encoding, call.language), (Encoding::Gzip, Language::Albanian));

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use ura_evidence::config::EvidenceConfig;
 use ura_runtime::{
     config::{self, ConfigErrors},
     telemetry::TelemetryConfig,
@@ -33,6 +34,9 @@ pub struct GatewayConfig {
     /// Logs and traces.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
+    /// Relieve the process that writes this gateway's log now. Not part of the file: `--take-over`.
+    #[serde(skip)]
+    pub take_over: bool,
 }
 
 impl GatewayConfig {
@@ -44,57 +48,18 @@ impl GatewayConfig {
         let document = config::read::<Self>(path)?;
         let (mut config, source) = (document.value, document.source);
         let mut problems = source.problems();
-        for path in [&mut config.identity, &mut config.directory, &mut config.evidence.keys] {
+        for path in [&mut config.identity, &mut config.directory] {
             *path = source.resolve(&path.to_string_lossy());
         }
-        // What is no file is told so where the store is opened.
-        if let Some(file) =
-            config.evidence.store.strip_prefix("sqlite:").filter(|file| !file.starts_with(':'))
-        {
-            config.evidence.store = format!("sqlite:{}", source.resolve(file).display());
-        }
+        config.evidence.resolve(&source);
         for (name, is_zero) in config.limits.zeros() {
             if is_zero {
                 problems.whole(format!("limits.{name} must be more than 0"));
             }
         }
-        let origin = &config.evidence.origin;
-        let plain = |b: u8| (0x21..0x7f).contains(&b) && b != b';' && b != b'=';
-        if !(1..=255).contains(&origin.len()) || !origin.bytes().all(plain) {
-            problems.whole("evidence.origin must be 1 to 255 visible ASCII characters without ; and =");
-        }
-        if config.evidence.queue_entries_max == 0 || config.evidence.batch_entries_max == 0 {
-            problems.whole("evidence.queue_entries_max and evidence.batch_entries_max must be more than 0");
-        }
+        config.evidence.check(|problem| problems.whole(problem));
         problems.into_result(config)
     }
-}
-
-/// The evidence log of this gateway.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EvidenceConfig {
-    /// `sqlite:PATH`. The pragmas `synchronous` and `journal_mode` may be given as query; a setting
-    /// under which a commit does not sync is refused.
-    pub store: String,
-    /// Folder of the epoch keys, apart from the log. Made on the first start.
-    pub keys: PathBuf,
-    /// Name of the log, as receipts and checkpoints will carry it, for example `ura.rks-gov.net/gateway-1`.
-    pub origin: String,
-    /// Records that may wait for the writer; calls beyond are refused.
-    #[serde(default = "default_queue")]
-    pub queue_entries_max: usize,
-    /// Records in one commit.
-    #[serde(default = "default_batch")]
-    pub batch_entries_max: usize,
-}
-
-const fn default_queue() -> usize {
-    16_384
-}
-
-const fn default_batch() -> usize {
-    512
 }
 
 /// Limits of calls and connections. Milliseconds and bytes, as the names say.

@@ -1,17 +1,10 @@
-//! Evidence: what the bus records of exchanges, before their answers leave it.
-//!
-//! One writer commits records in groups: while one commit syncs, the next group gathers, so that no
-//! timer adds to the latency of an idle bus. Knows nothing of forwarding and of policy.
+//! What an exchange records of itself: its opening and its ledger. The log that they go to is the crate
+//! `ura-evidence`; only what knows calls stands here. Knows nothing of forwarding and of policy.
 
-mod entry;
-mod keys;
+mod change;
 mod ledger;
-mod store;
-mod writer;
+mod opening;
 
-pub(crate) use entry::Decided;
-pub use keys::KeysError;
-pub(crate) use ledger::{Ended, Ledger, unavailable};
-pub use store::{StoreError, StoredEntry, find};
-pub use writer::EvidenceError;
-pub(crate) use writer::{Evidence, Ticket, WriterThread};
+pub(crate) use change::directory_change;
+pub(crate) use ledger::{Adapter, Ended, Ledger, unavailable};
+pub(crate) use opening::Decided;

@@ -11,6 +11,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
+use ura_evidence::writer::Evidence;
 use ura_proto::{SystemId, refusal::Reason};
 use ura_runtime::{clock::Clock, process::Shutdown};
 
@@ -23,13 +24,13 @@ use crate::{
     config::Limits,
     directory::{Directory, Snapshot, contract::Method},
     error::Refusal,
-    evidence::{Decided, Ended, Evidence, Ledger},
+    evidence::{Decided, Ended, Ledger},
     forward::{self, Flow, Forwarded, Forwarding, Reading, Reply, Sending},
     plug::{InFlight, Plugs},
     policy::{self, Located, Permit},
 };
 
-pub(crate) use own::Own;
+pub(crate) use own::{Own, OwnService};
 
 /// Everything that exchanges share.
 pub(crate) struct Bus {
@@ -59,18 +60,20 @@ impl Bus {
     }
 }
 
-/// Answers one request of a consumer. The connection has identified the caller.
+/// Answers one request of a consumer. The connection has identified the caller, by a certificate of
+/// this SHA-256.
 pub(crate) async fn exchange(
     bus: Arc<Bus>,
     consumer: SystemId,
+    certificate: [u8; 32],
     request: Request<Incoming>,
 ) -> Response<Reply> {
-    if Own::serves(request.uri().path()) {
-        return bus.own.answer(&bus.directory, &bus.plugs, request).await;
+    if bus.own.serves(request.uri().path()) {
+        return bus.own.answer(&bus.directory, &bus.plugs, consumer, request).await;
     }
     // 1 identify
     let (head, body) = request.into_parts();
-    let (mut call, readable) = Call::read(&head, consumer, bus.clock.unix_us());
+    let (mut call, readable) = Call::read(&head, consumer, certificate, bus.clock.unix_us());
     let directory = bus.directory.load();
     let name = directory.methods.get(&*call.path).map_or("_OTHER", |m| m.path.trim_start_matches('/'));
     let mut span = span::begin(&mut call, name, bus.sample_ratio);
@@ -158,13 +161,13 @@ impl Permitted<'_> {
         let decided = Decided {
             provider: Some(self.permit.provider()),
             purpose: self.permit.purpose(),
-            grant: self.permit.grant(),
+            grant: Some(self.permit.grant()),
             refusal: "",
         };
         let asked = match forward::receive(&reading, body).await {
             Ok(asked) => asked,
             Err(refusal) => {
-                let decided = Decided { grant: "", ..decided };
+                let decided = Decided { grant: None, ..decided };
                 return Err(self.ledger.refuse(self.call, self.directory, decided, refusal).await);
             }
         };

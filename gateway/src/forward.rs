@@ -15,7 +15,7 @@ use crate::{
     call::body::Outbound,
     directory::ServiceKey,
     error::Refusal,
-    evidence::Ledger,
+    evidence::{Adapter, Ledger},
     plug::{InFlight, Missing, Plugs},
     policy::Permit,
 };
@@ -52,14 +52,17 @@ pub(crate) async fn send(
             Outbound::Held(held) => Some(held.clone()),
             _ => None,
         };
-        ledger.sent();
+        ledger.sent(Adapter { certificate: place.certificate(), address: place.address() });
         let sent = flow.within(place.sender().try_send_request(request)).await;
         let mut error = match sent {
             Err(late) => {
                 let late = late.with("provider", service.provider.as_str());
                 return Err(late.outcome(Outcome::MaybeExecuted));
             }
-            Ok(Ok(answer)) => return Ok((answer, place)),
+            Ok(Ok(answer)) => {
+                ledger.answered();
+                return Ok((answer, place));
+            }
             Ok(Err(error)) => error,
         };
         request = match (error.take_message(), spare) {

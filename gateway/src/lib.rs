@@ -3,6 +3,7 @@
 //! A connection's certificate says who is at its other end and its ALPN says in which role: `h2`
 //! asks, `ura-plug` answers. See `exchange` for the path of a call.
 
+mod admin;
 mod call;
 pub mod config;
 mod directory;
@@ -17,6 +18,12 @@ mod serve;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
+use ura_evidence::{
+    seal::{WatchOthers, watch_others},
+    store::Address,
+    writer::{Evidence, EvidenceError, OpenAs, WriterThread},
+};
+use ura_proto::SystemId;
 use ura_runtime::{
     clock::Clock,
     config::ConfigErrors,
@@ -24,15 +31,14 @@ use ura_runtime::{
     tls::{Identity, Listener, TlsError},
 };
 
-pub use directory::check as check_directory;
-pub use evidence::{EvidenceError, KeysError, StoreError, StoredEntry, find as find_evidence};
+pub use directory::{Outline, check as check_directory};
 
 use call::body::HeldBytes;
 use config::GatewayConfig;
 use directory::Directory;
-use evidence::{Evidence, WriterThread};
-use exchange::{Bus, Own};
-use plug::Plugs;
+use evidence::directory_change;
+use exchange::{Bus, Own, OwnService};
+use plug::{Local, Plugs};
 
 /// Protocols of the port: consumers, adapters.
 const ALPN: [&[u8]; 2] = [b"h2", b"ura-plug"];
@@ -93,21 +99,20 @@ impl Gateway {
         let (server_config, identity) =
             identity.map_err(|source| GatewayError::Identity { path: config.identity.clone(), source })?;
         let (directory, watched) = Directory::open(&config.directory)?;
-        let system = identity.spiffe_id().path.trim_start_matches('/');
-        let known =
-            system.parse().is_ok_and(|id| directory.load().systems.get(&id).is_some_and(|s| s.gateway));
-        if !known {
-            return Err(GatewayError::NotGateway(system.to_owned()));
-        }
-        let (evidence, writer) = Evidence::open(&config.evidence, clock.clone()).await?;
+        let system = gateway_system(&identity, &directory).map_err(GatewayError::NotGateway)?;
+        let (evidence, writer) =
+            Evidence::open(&config.evidence, open_as(&config, &system, &directory), clock.clone()).await?;
+        let watch = WatchOthers::new(&config.evidence, system.clone()).map_err(EvidenceError::from)?;
+        let store = Address::parse(&config.evidence.store).map_err(EvidenceError::from)?;
+        let sources = admin::Sources::of(&evidence, store, directory.clone(), shutdown.clone());
         let listener = Listener::bind(config.listen, server_config, config.listener)
             .map_err(|source| GatewayError::Listen { address: config.listen, source })?;
         let address = listener.local_addr();
         let plugs = Arc::new(Plugs::new(config.limits.calls_per_plug_max));
         let bus = Arc::new(Bus {
-            own: Own::new(directory.clone(), plugs.clone(), shutdown.clone()),
+            own: Own::new(directory.clone(), plugs.clone(), shutdown.clone(), vec![own_service(&sources)]),
             directory: directory.clone(),
-            evidence,
+            evidence: evidence.clone(),
             plugs: plugs.clone(),
             calls: Arc::new(Semaphore::new(config.limits.calls_in_flight_max.min(Semaphore::MAX_PERMITS))),
             limits: Arc::new(config.limits),
@@ -127,7 +132,21 @@ impl Gateway {
                 listener.reloader(),
                 shutdown.clone(),
             )),
-            tokio::spawn(directory.clone().follow(watched, shutdown.clone())),
+            tokio::spawn(look_after_logs(watch, evidence.clone(), shutdown.clone())),
+            tokio::spawn(directory.clone().follow(watched, shutdown.clone(), move |change| {
+                evidence.submit_kept(directory_change(change, evidence.clock().unix_us()));
+            })),
+            tokio::spawn(plug::answer_locally(
+                Local {
+                    system,
+                    directory: directory.clone(),
+                    plugs: plugs.clone(),
+                    shutdown: shutdown.clone(),
+                    metadata_bytes_max,
+                },
+                admin::subject_access_service(&sources),
+                admin::descriptor_set("ura.v1.SubjectAccessService"),
+            )),
             tokio::spawn(plug::dial(directory, plugs, config.identity, metadata_bytes_max, shutdown)),
             tokio::spawn(serve::listen(listener, trust_domain, bus)),
         ];
@@ -151,4 +170,39 @@ impl Gateway {
         // The writer ends when the last exchange lets go of it.
         drop(tokio::task::spawn_blocking(move || writer.join()).await);
     }
+}
+
+/// The gateway's own system, which the directory must know as one; else what the certificate names.
+fn gateway_system(identity: &Identity, directory: &Directory) -> Result<SystemId, String> {
+    let path = &identity.spiffe_id().path;
+    SystemId::from_spiffe_path(path)
+        .ok()
+        .filter(|id| directory.load().systems.get(id).is_some_and(|system| system.gateway))
+        .ok_or_else(|| path.trim_start_matches('/').to_owned())
+}
+
+/// As what the log is opened.
+fn open_as(config: &GatewayConfig, system: &SystemId, directory: &Directory) -> OpenAs {
+    let directory = directory.load();
+    OpenAs {
+        gateway: system.clone(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        directory_version: directory.version.as_ref().to_owned(),
+        directory_digest: directory.digest,
+        take_over: config.take_over,
+    }
+}
+
+/// Keeps the registry of logs, and seals those that nobody writes any more, until the drain.
+async fn look_after_logs(watch: WatchOthers, evidence: Evidence, shutdown: Shutdown) {
+    let clock = evidence.clock().clone();
+    tokio::select! {
+        never = watch_others(watch, move || evidence.origin(), clock) => match never {},
+        () = shutdown.draining() => {}
+    }
+}
+
+/// The service by which members read their evidence, as the port has it.
+fn own_service(sources: &admin::Sources) -> OwnService {
+    OwnService::new(admin::evidence_service(sources), admin::descriptor_set("ura.v1.EvidenceService"))
 }

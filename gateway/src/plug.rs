@@ -5,8 +5,10 @@
 mod admit;
 mod connection;
 mod dial;
+mod local;
 mod table;
 
 pub(crate) use connection::{Conversation, serve};
 pub(crate) use dial::follow as dial;
+pub(crate) use local::{Local, follow as answer_locally};
 pub(crate) use table::{InFlight, Missing, Plugs};

@@ -37,8 +37,8 @@ impl Permit {
     }
 
     /// The grant that permits it.
-    pub(crate) fn grant(&self) -> &str {
-        &self.grant.id
+    pub(crate) fn grant(&self) -> &Grant {
+        &self.grant
     }
 
     /// The purpose, as the grant names it or, where it names none, as the caller does.

@@ -91,6 +91,7 @@ async fn connection(accepted: Accepted, trust_domain: String, bus: Arc<Bus>) {
     if alpn.as_deref() == Some(b"ura-plug") {
         let conversation = Conversation {
             provider: system,
+            certificate: Some(peer.fingerprint),
             address: peer.address,
             until: certificate_ends,
             directory: bus.directory.clone(),
@@ -101,15 +102,17 @@ async fn connection(accepted: Accepted, trust_domain: String, bus: Arc<Bus>) {
         plug::serve(conversation, stream).await;
     } else {
         tracing::debug!(%system, address = %peer.address, "a consumer connected");
-        consumer(stream, system, certificate_ends, bus).await;
+        consumer(stream, system, peer.fingerprint, certificate_ends, bus).await;
     }
     drop(slot);
 }
 
-/// Serves a consumer until its connection's age, its certificate's end or the drain.
+/// Serves a consumer until its connection's age, its certificate's end or the drain. `certificate` is
+/// the SHA-256 of its certificate in DER, the same for every call on the connection.
 async fn consumer(
     stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>,
     system: SystemId,
+    certificate: [u8; 32],
     certificate_ends: Instant,
     bus: Arc<Bus>,
 ) {
@@ -119,7 +122,7 @@ async fn consumer(
     let shared = bus.clone();
     let service = service_fn(move |request| {
         let (bus, system) = (shared.clone(), system.clone());
-        async move { Ok::<_, std::convert::Infallible>(exchange(bus, system, request).await) }
+        async move { Ok::<_, std::convert::Infallible>(exchange(bus, system, certificate, request).await) }
     });
     let connection = http2::Builder::new(Watching)
         .timer(TokioTimer::new())

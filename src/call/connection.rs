@@ -20,6 +20,8 @@ use ura_runtime::{
     tls::{self, Identity, TlsError, Verify},
 };
 
+use super::keep::{Keeping, Passing};
+
 /// Time for name resolution, TCP and the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,37 +56,62 @@ struct Dialled {
 }
 
 /// An open connection.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     /// For calls, over and over.
-    pub(super) calls: Calls,
+    pub(crate) calls: Calls,
     /// What calls are addressed to.
-    pub(super) origin: Uri,
+    pub(crate) origin: Uri,
     dialled: Dialled,
     driver: JoinHandle<hyper::Result<()>>,
 }
 
 /// The connection, as typed clients want it.
 #[derive(Clone)]
-pub(super) struct Calls(http2::SendRequest<Body>);
+pub(crate) struct Calls {
+    sender: http2::SendRequest<Body>,
+    keeping: Option<Keeping>,
+}
+
+impl Calls {
+    /// The same connection, for a call that is kept.
+    pub(super) fn keeping(&self, keeping: Keeping) -> Self {
+        Self { sender: self.sender.clone(), keeping: Some(keeping) }
+    }
+}
 
 impl tonic::codegen::Service<http::Request<Body>> for Calls {
-    type Response = http::Response<Incoming>;
+    type Response = http::Response<Passing<Incoming>>;
     type Error = hyper::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, hyper::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        self.0.poll_ready(context)
+        self.sender.poll_ready(context)
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
+        let keeping = self.keeping.clone();
+        let request = match keeping.clone() {
+            None => request,
+            Some(keeping) => {
+                keeping.request(&request);
+                request.map(|body| Body::new(Passing::request(body, Some(keeping))))
+            }
+        };
+        let response = self.sender.send_request(request);
+        Box::pin(async move {
+            let response = response.await?;
+            if let Some(keeping) = &keeping {
+                keeping.reply(&response);
+            }
+            Ok(response.map(|body| Passing::reply(body, keeping)))
+        })
     }
 }
 
 impl Connection {
     /// Connects to `gateway`, `host:port`, with the identity folder `identity`. The gateway must show a
     /// certificate of the folder's `ca.pem` that names `host`.
-    pub(super) async fn open(gateway: &str, identity: &Path) -> Result<Self, ConnectError> {
+    pub(crate) async fn open(gateway: &str, identity: &Path) -> Result<Self, ConnectError> {
         let unusable = |error: TlsError| explain::identity(identity, &error);
         let own = Identity::load(identity).map_err(unusable)?;
         let config = own.client_config(&[b"h2"], Verify::Name).map_err(unusable)?;
@@ -107,7 +134,8 @@ impl Connection {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| explain::lost(&error, &dialled))?;
-        Ok(Self { calls: Calls(sender), origin, dialled, driver: tokio::spawn(connection) })
+        let calls = Calls { sender, keeping: None };
+        Ok(Self { calls, origin, dialled, driver: tokio::spawn(connection) })
     }
 
     /// Closes the connection at once, without ending what is under way on it.
@@ -119,7 +147,7 @@ impl Connection {
 
     /// What became of the connection, when a call on it failed with `status` and nobody answered it. In
     /// TLS 1.3 a gateway that refuses this side's certificate says so only now.
-    pub(super) async fn lost(self, status: &Status) -> ConnectError {
+    pub(crate) async fn lost(self, status: &Status) -> ConnectError {
         match tokio::time::timeout(REASON_TIMEOUT, self.driver).await {
             Ok(Ok(Err(error))) => explain::lost(&error, &self.dialled),
             _ => explain::lost(status, &self.dialled),

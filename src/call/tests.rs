@@ -194,3 +194,65 @@ async fn a_gateway_says_late_what_it_has_against_a_certificate() {
     let text = world.fails("One", "late", &[]).await;
     assert!(text.contains("it ended at"), "{text}");
 }
+
+#[tokio::test]
+async fn a_call_is_kept_as_it_travelled() {
+    let world = World::start().await;
+    let kept = |name: &str| world.dir.path().join(name);
+    let read = |name: &str, file: &str| std::fs::read(kept(name).join(file)).ok();
+    // Each message with its prefix: not compressed, and its length in four bytes.
+    let one = b"\0\0\0\0\x04\x0a\x02\xc3\xab".to_vec();
+    let two = [&one[..], b"\0\0\0\0\x04\x0a\x02\xc3\xa7"].concat();
+    for (method, data, travelled) in [
+        ("One", "{\"text\": \"ë\"}", &one),
+        ("Both", "{\"text\": \"ë\"} {\"text\": \"ç\"}", &two),
+        ("Both", "", &Vec::new()),
+    ] {
+        let name = format!("{method}-{}", travelled.len());
+        let folder = kept(&name);
+        let folder = folder.to_str().expect("UTF-8");
+        let more = ["-d", data, "--keep", folder, "--purpose", "test"];
+        let (_, ended) = world.call(method, "portal", &more).await;
+        assert!(ended.is_ok(), "{method}: {ended:?}");
+        for file in ["request", "reply"] {
+            assert_eq!(read(&name, file).as_ref(), Some(travelled), "{name}: {file}");
+        }
+        let metadata = String::from_utf8(read(&name, "metadata").expect("kept")).expect("ASCII");
+        for line in
+            [&format!("> POST /{}/{method}", echo::CONTRACT), "> ura-purpose: test", "< grpc-status: 0"]
+        {
+            assert!(metadata.lines().any(|known| known == line), "{line} is not in\n{metadata}");
+        }
+        let again = world.fails(method, "portal", &more).await;
+        assert!(again.contains("holds another call already"), "{again}");
+        assert_eq!(read(&name, "reply").as_ref(), Some(travelled), "nothing was overwritten");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_fails_keeps_what_there_was() {
+    let world = World::start().await;
+    let one = b"\0\0\0\0\x04\x0a\x02\xc3\xab";
+    for (method, exchange, metadata) in
+        [("Refuse", Some(&b"0190\n"[..]), "< grpc-status: 7"), ("Vanish", None, "> idempotency-key: k-1")]
+    {
+        let folder = world.dir.path().join(method);
+        let name = folder.to_str().expect("UTF-8");
+        let more = ["-d", "{\"text\": \"ë\"}", "--keep", name, "--idempotency-key", "k-1"];
+        let (_, ended) = world.call(method, "portal", &more).await;
+        assert!(ended.is_err(), "{method}");
+        let read = |file: &str| std::fs::read(folder.join(file)).ok();
+        assert_eq!(read("request").as_deref(), Some(&one[..]), "{method}");
+        assert_eq!(read("exchange").as_deref(), exchange, "{method}");
+        assert_eq!(read("receipt"), None, "{method}");
+        assert_eq!(read("reply").unwrap_or_default(), b"", "{method}");
+        let kept = String::from_utf8(read("metadata").expect("kept")).expect("ASCII");
+        assert!(kept.lines().any(|line| line == metadata), "{metadata} is not in\n{kept}");
+    }
+    // A call that cannot be made leaves no folder.
+    let folder = world.dir.path().join("none");
+    let name = folder.to_str().expect("UTF-8");
+    let text = world.fails("One", "portal", &["-d", "{\"x\": 1}", "--keep", name]).await;
+    assert!(text.contains("has no field"), "{text}");
+    assert!(!folder.exists());
+}

@@ -147,6 +147,7 @@ impl Folder {
              [evidence]\n\
              store = \"sqlite:../state/evidence.db\"\n\
              keys = \"../state/keys\"\n\
+             log_keys = \"../state/log-keys\"\n\
              origin = \"{TRUST_DOMAIN}/gateway-1\"\n"
         );
         make_dir(&self.path("state"))?;

@@ -8,7 +8,10 @@ use std::{
 
 use prost_reflect::ReflectMessage as _;
 use tonic::Code;
-use ura_gateway::find_evidence;
+use ura_evidence::{
+    find,
+    store::{Address, Reader},
+};
 use ura_proto::refusal::DOMAIN;
 use ura_registry_mocks::{Fault, Mocks, Register};
 
@@ -46,6 +49,12 @@ const ACCOUNT: Route = Route { provider: "arc/civil-status", contract: CIVIL, pu
 const BIRTH: Route = Route { provider: "arc/civil-status", contract: CIVIL, purpose: "birth-certificate" };
 const PROPERTY: Route = Route { provider: "atk/property-tax", contract: TAX, purpose: "property-tax" };
 const VEHICLE: Route = Route { provider: "mpb/vehicles", contract: VEHICLES, purpose: "vehicle-documents" };
+
+const ACCESSES: Route = Route {
+    provider: "ais/gateway",
+    contract: "ura.v1.SubjectAccessService",
+    purpose: "data-subject-access",
+};
 
 /// One call of the walk.
 struct Step {
@@ -158,6 +167,7 @@ impl<'d> Walk<'d> {
                 &number(people.owner_number(vehicle)),
             ),
             Step { consumer: "mashti/school-books", ..no_grant },
+            Step::new("who looked at my data?", ACCESSES, "ListAccesses", &child),
         ])
     }
 
@@ -200,15 +210,17 @@ impl<'d> Walk<'d> {
     /// Looks every exchange up in evidence. The closing of a read may follow its reply by a moment,
     /// the opening never does.
     async fn look_up(&self, exchanges: &[String]) -> Result<bool, DemoError> {
+        let reader = Reader::open(&Address::parse(self.store)?).await?;
         let mut found = 0;
         for exchange in exchanges {
-            let entries = find_evidence(self.store, exchange.parse()?).await?;
+            let entries = find::exchange(&reader, exchange.parse()?).await?;
             if entries.is_empty() {
                 writeln!(io::stdout(), "    exchange {exchange} is not in evidence")?;
             } else {
                 found += 1;
             }
         }
+        reader.close().await;
         writeln!(io::stdout(), "\n{found} of {} exchanges found in evidence by their ids.", exchanges.len())?;
         Ok(found == exchanges.len())
     }

@@ -67,15 +67,18 @@ fn samples_are_read_and_say_the_defaults() {
     let dir = tempfile::tempdir().expect("temporary folder");
     let short = dir.path().join("gateway.toml");
     let text = "listen = \"127.0.0.1:7400\"\nidentity = \"i\"\ndirectory = \"d\"\n\
-                [evidence]\nstore = \"sqlite:e\"\nkeys = \"k\"\norigin = \"o\"\n";
+                [evidence]\nstore = \"sqlite:e\"\nkeys = \"k\"\nlog_keys = \"l\"\norigin = \"o\"\n";
     write(&short, text);
     let default = GatewayConfig::load(&short).unwrap_or_else(|errors| panic!("{errors}"));
     let told =
         |config: &GatewayConfig| format!("{:?}", (&config.limits, &config.listener, &config.telemetry));
     assert_eq!(told(&gateway), told(&default), "config/gateway.toml says that it shows the defaults");
+    let evidence = &default.evidence;
     for (name, value) in [
-        ("queue_entries_max", default.evidence.queue_entries_max),
-        ("batch_entries_max", default.evidence.batch_entries_max),
+        ("queue_entries_max", evidence.queue_entries_max.to_string()),
+        ("batch_entries_max", evidence.batch_entries_max.to_string()),
+        ("checkpoint_interval_ms", evidence.checkpoint_interval_ms.to_string()),
+        ("seal_after_ms", evidence.seal_after_ms.to_string()),
     ] {
         let line = format!("# {name} = {value} ");
         assert!(read("config/gateway.toml").contains(&line), "config/gateway.toml lacks `{line}`");

@@ -1,4 +1,4 @@
-//! The three pages for people who use the bus, gone through against a running demo.
+//! The pages for people who use the bus or rely on it, gone through against a running demo.
 
 use std::process::Stdio;
 
@@ -52,6 +52,23 @@ async fn the_institutions_page_is_true() {
     walk.go().await;
     let visits = number(&walk.dir().join("permits.db"), "select count(*) from inspektimet").await;
     assert_eq!(visits, 1, "a repeat with its key counts once");
+    walk.end().await;
+    demo.end().await;
+}
+
+#[tokio::test]
+async fn the_evidence_page_is_true() {
+    let demo = Demo::start().await;
+    let mut walk = Walk::new(&demo, "docs/evidence.md");
+    let printed = walk.go().await;
+    // With Python: what it checked by hand is the log's own key.
+    if printed.contains("the kept reply is the one that was recorded") {
+        let key = std::fs::read_to_string(walk.dir().join("log.pub")).expect("the page copies it");
+        let signed = format!("entries: signed by {}", key.trim_end());
+        assert!(printed.lines().any(|line| line.ends_with(&signed)), "{signed} is not in\n{printed}");
+    }
+    let cosigned = number(&demo.evidence(), "select count(*) from cosignature").await;
+    assert_eq!(cosigned, 1, "the witness signed once");
     walk.end().await;
     demo.end().await;
 }

@@ -1,11 +1,13 @@
 //! The directory while the gateway runs: changes take effect without a restart, a file with errors
 //! changes nothing, and evidence names the version that was decided on.
 
+use aws_lc_rs::digest::{SHA256, digest};
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use ura_proto::contract::Contract;
 use ura_runtime::process::Shutdown;
 
 use crate::world::{
-    Plan, World,
+    BEGIN_UNIX_US, Plan, World,
     client::{Client, Ended},
     directory, issue, journal, patient,
     probe::{Ask, Probe},
@@ -202,5 +204,91 @@ async fn a_grant_holds_from_its_first_to_before_its_last_microsecond() {
         assert_eq!(ended.status(), if reason.is_empty() { 0 } else { 7 });
         assert_eq!(world.evidence(ended.exchange()).await.opening().refusal, reason);
     }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_opening_names_the_grant_its_disclosure_and_the_certificate() {
+    const DAY_US: i64 = 86_400_000_000;
+    let world = World::new().await;
+    let client = world.portal().await;
+    let der = CertificateDer::from_pem_file(world.identity("ais/portal").join("cert.pem")).unwrap();
+    // As docs/evidence.md tells how to compute it by hand.
+    let terms = "format ura-grant/1\nid g-portal\nconsumer ais/portal\nprovider arc/probe\n\
+        contract test.v1.Probe\nmethod *\ndisclosure ";
+    for (number, (line, disclosure, from_us)) in [
+        ("", "immediate", 0),
+        ("disclosure = { delay_days = 30 }\n", "delay_days 30", BEGIN_UNIX_US + 30 * DAY_US),
+        ("disclosure = \"withheld\"\n", "withheld", i64::MAX),
+        (
+            "disclosure = { withheld_until = 2026-11-22T13:00:00+01:00 }\n",
+            "withheld_until 2026-11-22T12:00:00Z",
+            BEGIN_UNIX_US,
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let named = format!("disclosure-{number}");
+        world.write_directory(&(version(&directory(), &named) + line));
+        let opening = patient(async {
+            loop {
+                let ended = client.call("Read", &[], &Ask::default()).await;
+                let opening = world.evidence(ended.exchange()).await.opening().clone();
+                if opening.directory_version == named {
+                    return opening;
+                }
+            }
+        })
+        .await;
+        let canonical = format!("{terms}{disclosure}\n");
+        assert_eq!(opening.grant_digest, digest(&SHA256, canonical.as_bytes()).as_ref(), "{canonical}");
+        assert_eq!(opening.disclose_from_unix_us, from_us, "{disclosure}");
+        assert_eq!(opening.consumer_certificate, digest(&SHA256, &der).as_ref());
+    }
+    let other = world.client("ais/other").await;
+    let refused = other.call("Read", &[], &Ask::default()).await;
+    let records = world.evidence(refused.exchange()).await;
+    assert_eq!(records.opening().refusal, "GRANT_MISSING");
+    assert!(records.opening().grant_digest.is_empty(), "there was none");
+    assert_eq!(records.opening().disclose_from_unix_us, 0);
+    assert_ne!(records.opening().consumer_certificate, digest(&SHA256, &der).as_ref());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_bus_s_own_contract_and_an_auditor_are_entered_while_it_runs() {
+    const LIST: &str = "/ura.v1.SubjectAccessService/ListAccesses";
+    let world = World::new().await;
+    issue(&world.authority, world.dir.path(), "ais/auditor", &[]);
+    let (portal, auditor) = (world.portal().await, world.client("ais/auditor").await);
+    assert_eq!(portal.call(LIST, &[], &Ask::default()).await.reason(), "SERVICE_UNKNOWN");
+    assert_eq!(auditor.call(LIST, &[], &Ask::default()).await.reason(), "CALLER_UNKNOWN");
+    let mut text = version(&directory(), "test-2");
+    for (from, more) in [
+        ("  { id = \"arc/second\"", "  { id = \"ais/auditor\", roles = [\"auditor\"] },\n"),
+        ("{ name = \"test.v1.Probe\"", "{ name = \"ura.v1.SubjectAccessService\" }, "),
+        (
+            "{ contract = \"test.v1.Probe\"",
+            "{ contract = \"ura.v1.SubjectAccessService\", provider = \"ais/gateway\" }, ",
+        ),
+    ] {
+        text = text.replacen(from, &format!("{more}{from}"), 1);
+    }
+    world.write_directory(&text);
+    // Like any other contract: whatever is not granted is refused, and an auditor asks nothing.
+    until(&portal, LIST, |ended| ended.reason() == "GRANT_MISSING").await;
+    for method in [LIST, "Read"] {
+        assert_eq!(auditor.call(method, &[], &Ask::default()).await.reason(), "CALLER_NOT_CONSUMER");
+    }
+    // Nor does it answer.
+    let (probe, shutdown) = (Probe::new(), Shutdown::new());
+    let adapter = world.plug("ais/auditor", &probe, &shutdown).await;
+    let mut verdict = adapter.verdict();
+    let told = patient(verdict.wait_for(|v| !v.refused.is_empty())).await.unwrap().clone();
+    assert!(told.refused["test.v1.Probe"].contains("does not have the role provider"), "{told:?}");
+    assert!(told.accepted.is_empty());
+    shutdown.drain();
+    patient(adapter.finished()).await;
     world.end().await;
 }

@@ -3,23 +3,31 @@
 
 use std::pin::Pin;
 
+use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
-use ura_gateway::find_evidence;
+use prost::Message as _;
 use ura_proto::{
     ExchangeId,
-    v1::{Outcome, entry::Kind},
+    v1::{Entry, Outcome, entry::Kind},
 };
 
 use super::subjects::Plate;
 use crate::world::{
-    Records, World,
+    EvidenceStore, Records, World,
     client::{Client, framed},
     patient,
     probe::{Answer, Ask, Seen},
-    store::Store,
+    store::{Store, on_each_store},
 };
+
+on_each_store!(
+    who_holds_salt_and_bytes_can_show_what_was_said,
+    nothing_of_a_read_leaves_and_no_write_is_sent_before_the_opening_is_on_disk,
+    the_end_of_a_write_waits_for_its_closing_and_that_of_a_read_does_not,
+    a_reply_s_receipt_names_the_opening_as_it_stands_in_the_log,
+);
 
 const KEY: [(&str, &str); 1] = [("idempotency-key", "k-1")];
 
@@ -51,7 +59,7 @@ pub(crate) async fn recorded(world: &World, such: impl Fn(&Seen) -> bool) -> Exc
     let call = calls.iter().find(|call| such(call)).unwrap();
     let exchange = call.headers["ura-exchange-id"].to_str().unwrap().parse().unwrap();
     patient(async {
-        while find_evidence(&world.store, exchange).await.unwrap().is_empty() {
+        while in_log(world, exchange).await.openings.is_empty() {
             tokio::task::yield_now().await;
         }
     })
@@ -60,16 +68,15 @@ pub(crate) async fn recorded(world: &World, such: impl Fn(&Seen) -> bool) -> Exc
 }
 
 pub(crate) async fn in_log(world: &World, exchange: ExchangeId) -> Records {
-    Records::of(find_evidence(&world.store, exchange).await.unwrap())
+    Records::read(&world.reader, exchange).await
 }
 
 pub(crate) fn wish(text: &str) -> Ask {
     Ask { personal_number: "1234567892".into(), wish: text.into(), ..Ask::default() }
 }
 
-#[tokio::test]
-async fn who_holds_salt_and_bytes_can_show_what_was_said() {
-    let world = World::new().await;
+async fn who_holds_salt_and_bytes_can_show_what_was_said(on: EvidenceStore) {
+    let world = World::on(on).await;
     let client = world.portal().await;
     let several: Vec<_> = (0..4).map(|n| framed(&Ask { data: vec![n; 70_000].into(), ..wish("") })).collect();
     let one = |text: &str| vec![framed(&wish(text))];
@@ -112,9 +119,8 @@ fn prefixed(flag: u8, message: &[u8]) -> Vec<u8> {
     [&[flag][..], &length, message].concat()
 }
 
-#[tokio::test]
-async fn nothing_of_a_read_leaves_and_no_write_is_sent_before_the_opening_is_on_disk() {
-    let world = World::new().await;
+async fn nothing_of_a_read_leaves_and_no_write_is_sent_before_the_opening_is_on_disk(on: EvidenceStore) {
+    let world = World::on(on).await;
     let client = world.portal().await;
     let mut lock = Store::open(&world.store).await;
     for method in ["Read", "Down", "Owner", "UpRead", "Chat"] {
@@ -144,9 +150,8 @@ async fn nothing_of_a_read_leaves_and_no_write_is_sent_before_the_opening_is_on_
     world.end().await;
 }
 
-#[tokio::test]
-async fn the_end_of_a_write_waits_for_its_closing_and_that_of_a_read_does_not() {
-    let world = World::new().await;
+async fn the_end_of_a_write_waits_for_its_closing_and_that_of_a_read_does_not(on: EvidenceStore) {
+    let world = World::on(on).await;
     let client = world.portal().await;
     let mut lock = Store::open(&world.store).await;
     let mut started = client.start("Write", &KEY);
@@ -174,18 +179,24 @@ async fn the_end_of_a_write_waits_for_its_closing_and_that_of_a_read_does_not() 
     world.end().await;
 }
 
-#[tokio::test]
-async fn a_reply_s_receipt_names_the_opening_as_it_stands_in_the_log() {
-    let world = World::new().await;
+async fn a_reply_s_receipt_names_the_opening_as_it_stands_in_the_log(on: EvidenceStore) {
+    let world = World::on(on).await;
     let client = world.portal().await;
     for method in ["Read", "Write", "Down"] {
         let ended = client.call(method, &KEY, &wish("")).await;
-        let stored = find_evidence(&world.store, ended.exchange()).await.unwrap();
-        let opening = stored.iter().find(|e| matches!(e.entry.kind, Some(Kind::Opening(_)))).unwrap();
-        assert_eq!(ended.receipt("index"), opening.index.to_string());
-        use base64::Engine as _;
-        let leaf = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(opening.leaf_hash);
-        assert_eq!(ended.receipt("leaf"), leaf);
+        let records = world.evidence(ended.exchange()).await;
+        assert_eq!(ended.receipt("index"), records.indexes[0].to_string());
+        assert_eq!(ended.receipt("log"), "ura.test/gateway");
+        // The body holds 32 bytes of the tree: the leaf is its SHA-256, and the receipt has the leaf's hash.
+        let log = Store::open(&world.store).await.log().await;
+        let rows = world.reader.entries(log.log, records.indexes[0], 1).await.unwrap();
+        let body = rows[0].body.as_deref().unwrap();
+        let entry = Entry::decode(body).unwrap();
+        assert_eq!(entry.kind, Some(Kind::Opening(records.opening().clone())));
+        assert_eq!(entry.exchange_id, ended.exchange().as_bytes());
+        let leaf_hash = sha256(&[&[0], &sha256(&[body])]);
+        let told = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(leaf_hash);
+        assert_eq!(ended.receipt("leaf"), told);
         assert!(ended.decode::<Answer>(0).data.is_empty());
     }
     world.end().await;

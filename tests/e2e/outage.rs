@@ -2,17 +2,27 @@
 //! what was missed is counted. And a store that would not sync, on which nothing begins.
 
 use futures_util::future::join_all;
-use ura_gateway::{Gateway, GatewayError, config::EvidenceConfig};
+use ura_evidence::config::EvidenceConfig;
+use ura_gateway::{Gateway, GatewayError, config::GatewayConfig};
 use ura_proto::v1::{Closing, Entry, Outcome, entry::Kind};
 use ura_runtime::{clock::Clock, process::Shutdown};
 
 use super::evidence::{in_log, recorded, wish};
 use crate::world::{
-    Plan, World,
+    EvidenceStore, Plan, World,
     client::{Client, Ended, framed},
     patient,
-    store::Store,
+    postgres::Postgres,
+    store::{Store, on_each_store},
 };
+
+on_each_store!(
+    a_store_that_cannot_be_written_refuses_everybody_and_the_gap_is_counted_exactly,
+    a_write_that_was_executed_is_told_so_when_its_closing_cannot_be_written,
+    a_store_that_stays_locked_refuses_too_and_comes_back,
+    a_full_queue_refuses_at_once_and_is_counted,
+    two_gateways_on_one_log_number_without_gaps,
+);
 
 const KEY: [(&str, &str); 1] = [("idempotency-key", "k-1")];
 
@@ -20,9 +30,22 @@ fn refused(ended: &Ended) {
     assert_eq!((ended.status(), ended.reason().as_str()), (14, "EVIDENCE_UNAVAILABLE"), "{ended:?}");
 }
 
-#[tokio::test]
-async fn a_store_that_cannot_be_written_refuses_everybody_and_the_gap_is_counted_exactly() {
-    let world = World::new().await;
+/// Service is back by itself, as soon as the gateway knows what the log tells already.
+async fn back(client: &Client, method: &str) {
+    patient(async {
+        loop {
+            let ended = client.call(method, &KEY, &wish("")).await;
+            if ended.status() == 0 {
+                return;
+            }
+            refused(&ended);
+        }
+    })
+    .await;
+}
+
+async fn a_store_that_cannot_be_written_refuses_everybody_and_the_gap_is_counted_exactly(on: EvidenceStore) {
+    let world = World::on(on).await;
     let client = world.portal().await;
     let mut waiting = client.start("Read", &[]);
     waiting.bytes(framed(&wish("wait"))).await;
@@ -61,12 +84,12 @@ async fn a_store_that_cannot_be_written_refuses_everybody_and_the_gap_is_counted
     assert!(gaps[0].first_unix_us <= gaps[0].last_unix_us);
     assert_eq!(world.evidence(open).await.closing().status, 0, "the closing was kept");
     for method in ["Read", "Write"] {
-        assert_eq!(client.call(method, &KEY, &wish("")).await.status(), 0, "service is back by itself");
+        back(&client, method).await;
     }
     let entries = closed(&world, 3).await;
     let opened: Vec<_> = entries.iter().filter(|entry| opens(entry)).collect();
     assert_eq!(opened.len(), 3, "one before, two after: {entries:?}");
-    for entry in entries.iter().filter(|entry| !matches!(entry.kind, Some(Kind::Gap(_)))) {
+    for entry in &entries {
         let has_opening = opened.iter().any(|opening| opening.exchange_id == entry.exchange_id);
         assert!(has_opening, "no record stands without its opening: {entry:?}");
     }
@@ -77,12 +100,12 @@ fn opens(entry: &Entry) -> bool {
     matches!(entry.kind, Some(Kind::Opening(_)))
 }
 
-/// The whole log, once it has as many closings.
+/// All records of exchanges, once there are as many closings.
 async fn closed(world: &World, closings: usize) -> Vec<Entry> {
-    let mut store = Store::open(&world.store).await;
+    let store = Store::open(&world.store).await;
     patient(async {
         loop {
-            let entries = store.entries().await;
+            let entries = store.exchanges().await;
             let seen = entries.iter().filter(|entry| matches!(entry.kind, Some(Kind::Closing(_)))).count();
             assert!(seen <= closings, "closings of nobody: {entries:?}");
             if seen == closings {
@@ -94,9 +117,8 @@ async fn closed(world: &World, closings: usize) -> Vec<Entry> {
     .await
 }
 
-#[tokio::test]
-async fn a_write_that_was_executed_is_told_so_when_its_closing_cannot_be_written() {
-    let world = World::new().await;
+async fn a_write_that_was_executed_is_told_so_when_its_closing_cannot_be_written(on: EvidenceStore) {
+    let world = World::on(on).await;
     let client = world.portal().await;
     let mut started = client.start("Write", &KEY);
     started.bytes(framed(&wish("wait"))).await;
@@ -115,9 +137,8 @@ async fn a_write_that_was_executed_is_told_so_when_its_closing_cannot_be_written
     world.end().await;
 }
 
-#[tokio::test]
-async fn a_store_that_stays_locked_refuses_too_and_comes_back() {
-    let world = World::new().await;
+async fn a_store_that_stays_locked_refuses_too_and_comes_back(on: EvidenceStore) {
+    let world = World::on(on).await;
     let client = world.portal().await;
     let mut lock = Store::open(&world.store).await;
     lock.lock().await;
@@ -126,14 +147,13 @@ async fn a_store_that_stays_locked_refuses_too_and_comes_back() {
     lock.unlock().await;
     let gaps = lock.gap().await;
     assert_eq!((gaps.len(), gaps[0].refused), (1, 1));
-    assert_eq!(client.call("Write", &KEY, &wish("")).await.status(), 0);
+    back(&client, "Write").await;
     world.end().await;
 }
 
-#[tokio::test]
-async fn a_full_queue_refuses_at_once_and_is_counted() {
+async fn a_full_queue_refuses_at_once_and_is_counted(on: EvidenceStore) {
     let evidence = "queue_entries_max = 1\nbatch_entries_max = 1".to_owned();
-    let world = World::with(Plan { evidence, ..Plan::default() }).await;
+    let world = World::with(Plan { evidence, evidence_store: on, ..Plan::default() }).await;
     let client = world.portal().await;
     let mut lock = Store::open(&world.store).await;
     lock.lock().await;
@@ -167,11 +187,18 @@ async fn a_full_queue_refuses_at_once_and_is_counted() {
     world.end().await;
 }
 
-#[tokio::test]
-async fn two_gateways_on_one_log_number_without_gaps() {
-    let world = World::new().await;
+async fn two_gateways_on_one_log_number_without_gaps(on: EvidenceStore) {
+    let world = World::on(on).await;
     let shutdown = Shutdown::new();
-    let second = Gateway::start(world.config(), Clock::system(), shutdown.clone()).await.unwrap();
+    // Who does not ask to relieve the one that writes does not start, and that one is not disturbed.
+    let refused = Gateway::start(world.config(), Clock::system(), shutdown.clone()).await;
+    let told = refused.err().expect("the log is in use").to_string();
+    let process = format!("/{}/", std::process::id());
+    for part in ["`ura.test/gateway` is in use", &process, "--take-over"] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
+    let config = GatewayConfig { take_over: true, ..world.config() };
+    let second = Gateway::start(config, Clock::system(), shutdown.clone()).await.unwrap();
     let identity = world.identity("ais/portal");
     let there = Client::connect(&identity, &second.address().to_string()).await.unwrap();
     let here = world.portal().await;
@@ -187,6 +214,35 @@ async fn two_gateways_on_one_log_number_without_gaps() {
     patient(second.finished()).await;
     let entries = closed(&world, 60).await;
     assert_eq!(entries.iter().filter(|entry| opens(entry)).count(), 120);
+    let all = Store::open(&world.store).await.entries().await;
+    let started = all.iter().filter(|entry| matches!(entry.kind, Some(Kind::Started(_)))).count();
+    assert_eq!(started, 2, "each told that it began");
+    // The first one, which was relieved, still writes to its end.
+    assert_eq!(here.call("Write", &KEY, &request).await.status(), 0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_database_that_crashes_refuses_everybody_and_is_written_again_when_it_is_back() {
+    let server = tokio::task::spawn_blocking(|| Postgres::start(&[]));
+    let mut server = server.await.unwrap();
+    let world = World::on(EvidenceStore::At(server.url())).await;
+    let client = world.portal().await;
+    let before = client.call("Write", &KEY, &wish("")).await;
+    assert_eq!(before.status(), 0);
+    server.stop_immediately();
+    let ended = client.call("Write", &KEY, &wish("")).await;
+    refused(&ended);
+    assert_eq!(ended.outcome(), "never_sent");
+    refused(&client.call("Read", &[], &wish("")).await);
+    let writes = || world.probe.calls().iter().filter(|call| call.path.ends_with("/Write")).count();
+    assert_eq!(writes(), 1, "no write without its record");
+    server.start_again();
+    let gaps = Store::open(&world.store).await.gap().await;
+    assert_eq!((gaps.len(), gaps[0].refused, gaps[0].closings_lost), (1, 2, 0), "{gaps:?}");
+    back(&client, "Write").await;
+    assert_eq!(world.evidence(before.exchange()).await.closing().status, 0, "what was told is there");
+    assert_eq!(closed(&world, 2).await.iter().filter(|entry| opens(entry)).count(), 2);
     world.end().await;
 }
 
@@ -195,7 +251,7 @@ async fn a_gateway_does_not_start_on_a_store_that_does_not_sync_or_on_open_keys(
     use std::os::unix::fs::PermissionsExt as _;
     let world = World::with(Plan { adapter: false, ..Plan::default() }).await;
     let start = async |change: &dyn Fn(&mut EvidenceConfig)| {
-        let mut config = world.config();
+        let mut config = GatewayConfig { take_over: true, ..world.config() };
         change(&mut config.evidence);
         let shutdown = Shutdown::new();
         match Gateway::start(config, Clock::system(), shutdown.clone()).await {
@@ -230,15 +286,21 @@ async fn a_gateway_does_not_start_on_a_store_that_does_not_sync_or_on_open_keys(
         assert!(!said.is_empty(), "{store}");
     }
     assert_eq!(start(&|evidence| evidence.store.push_str("?synchronous=extra")).await, "");
-    let keys = world.path("keys");
-    let key = keys.join("000001.epoch");
-    for (path, closed) in [(&keys, 0o700), (&key, 0o600)] {
+    for (path, closed) in [
+        ("keys", 0o700),
+        ("keys/000001.epoch", 0o600),
+        ("log-keys", 0o700),
+        ("log-keys/000001.log.pem", 0o600),
+    ] {
+        let set = |mode| {
+            std::fs::set_permissions(world.path(path), std::fs::Permissions::from_mode(mode)).unwrap();
+        };
         for more in [0o040, 0o004, 0o002, 0o010] {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(closed | more)).unwrap();
+            set(closed | more);
             let said = start(&|_| ()).await;
-            assert!(said.contains("others may") && said.contains("chmod"), "{more:o}: {said}");
+            assert!(said.contains("others may") && said.contains("chmod"), "{path} {more:o}: {said}");
         }
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(closed)).unwrap();
+        set(closed);
     }
     assert_eq!(start(&|_| ()).await, "");
     world.end().await;

@@ -187,6 +187,11 @@ async fn described(connection: &Connection, symbol: &str) -> DescriptorPool {
     pool
 }
 
+/// What is listed while adapters answer these: the bus's own service is always there.
+fn with_own(contracts: &[&str]) -> BTreeSet<String> {
+    contracts.iter().chain(&["ura.v1.EvidenceService"]).map(|name| (*name).to_owned()).collect()
+}
+
 #[tokio::test]
 async fn reflection_lists_and_describes_exactly_what_is_plugged_in() {
     // The approved file holds a second service that nobody approved.
@@ -196,13 +201,16 @@ async fn reflection_lists_and_describes_exactly_what_is_plugged_in() {
     std::fs::write(world.path("probe.proto"), approved).unwrap();
     issue(&world.authority, world.dir.path(), "arc/later", &[]);
     let connection = Connection::of(&world, "ais/other").await;
-    assert_eq!(listed(&connection).await, BTreeSet::new(), "nobody is plugged in");
+    assert_eq!(listed(&connection).await, with_own(&[]), "nobody is plugged in");
+    for symbol in ["ura.v1.EvidenceService", "ura.v1.Entry"] {
+        described(&connection, symbol).await;
+    }
 
     let shutdown = Shutdown::new();
     let probe = Probe::new();
     let adapter = world.plug("arc/probe", &probe, &shutdown).await;
     patient(adapter.plugged_in()).await.unwrap();
-    assert_eq!(listed(&connection).await, BTreeSet::from(["test.v1.Probe".to_owned()]));
+    assert_eq!(listed(&connection).await, with_own(&["test.v1.Probe"]));
     let pool = described(&connection, "test.v1.Probe").await;
     let service = pool.get_service_by_name("test.v1.Probe").expect("described");
     let contract = Contract::from_proto("test.v1.Probe", &world.path("probe.proto"), &[]).unwrap();
@@ -232,7 +240,7 @@ async fn reflection_lists_and_describes_exactly_what_is_plugged_in() {
     let second = world.plug_with("arc/later", services, &other_shutdown).await;
     let mut verdict = second.verdict();
     patient(verdict.wait_for(|verdict| verdict.accepted.contains("test.v2.Later"))).await.unwrap();
-    let both = BTreeSet::from(["test.v1.Probe".to_owned(), "test.v2.Later".to_owned()]);
+    let both = with_own(&["test.v1.Probe", "test.v2.Later"]);
     assert_eq!(listed(&connection).await, both);
     described(&connection, "test.v2.Later").await;
     other_shutdown.drain();
@@ -243,7 +251,7 @@ async fn reflection_lists_and_describes_exactly_what_is_plugged_in() {
         }
     })
     .await;
-    assert_eq!(listed(&connection).await, BTreeSet::from(["test.v1.Probe".to_owned()]));
+    assert_eq!(listed(&connection).await, with_own(&["test.v1.Probe"]));
     shutdown.drain();
     patient(adapter.finished()).await;
     drop(connection);

@@ -24,9 +24,11 @@ async fn annotations_that_an_adapter_reflects_count_for_nothing() {
     let world = World::with(Plan { adapter: false, ..Plan::default() }).await;
     let renamed = variant(&world, "renamed", |text| text.replace("\"person\"", "\"nobody\""));
     let stripped = variant(&world, "stripped", |mut text| {
-        while let Some(at) = text.find(" [(ura") {
-            let end = at + text.get(at..).and_then(|rest| rest.find("}]")).unwrap() + 2;
-            text.replace_range(at..end, "");
+        for (begin, end) in [(" [(ura", "}]"), ("option (ura", "};")] {
+            while let Some(at) = text.find(begin) {
+                let end = at + text.get(at..).and_then(|rest| rest.find(end)).unwrap() + end.len();
+                text.replace_range(at..end, "");
+            }
         }
         text.replace("import \"ura/v1/annotations.proto\";", "")
     });

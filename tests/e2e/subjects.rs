@@ -7,16 +7,19 @@ use base64::Engine as _;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use prost::Message;
-use ura_proto::v1::Subject;
+use ura_evidence::keys::EpochKeys;
 
 use super::evidence::{not_yet, recorded, sha256};
 use crate::world::{
-    Plan, World,
+    EvidenceStore, Plan, Records, World,
     client::{Client, framed},
     patient,
     probe::{Answer, Ask},
-    store,
+    records::Named,
+    store::{self, on_each_store},
 };
+
+on_each_store!(an_owner_known_only_from_the_reply_is_recorded_before_it_leaves);
 
 /// The request of `Owner`.
 #[derive(Clone, PartialEq, Message)]
@@ -53,13 +56,23 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The pseudonym under which a person stands in this world's evidence.
-pub(crate) async fn person(world: &World, client: &Client, number: &str) -> Subject {
+/// As whom a person stands in this world's evidence.
+pub(crate) async fn person(world: &World, client: &Client, number: &str) -> Named {
     let ended = client.call("Read", &[], &ask(number)).await;
     assert_eq!(ended.status(), 0, "{ended:?}");
-    let subjects = world.evidence(ended.exchange()).await.opening().subjects.clone();
-    assert_eq!((subjects.len(), subjects[0].kind.as_str()), (1, "person"));
-    subjects[0].clone()
+    let mut named = world.evidence(ended.exchange()).await.named;
+    assert_eq!((named.len(), named[0].kind.as_str()), (1, "person"));
+    named.remove(0)
+}
+
+/// Whether evidence names these, in this order, and nobody else; in another exchange.
+#[track_caller]
+fn same(named: &[Named], expected: &[&Named]) {
+    let all = named.len() == expected.len() && named.iter().zip(expected).all(|(one, other)| one.is(other));
+    assert!(all, "{named:?} are not {expected:?}");
+    for (one, other) in named.iter().zip(expected) {
+        assert_ne!(one.commitment, other.commitment, "two exchanges cannot be linked by their entries");
+    }
 }
 
 #[tokio::test]
@@ -68,15 +81,15 @@ async fn a_field_that_stands_twice_names_whom_the_adapter_will_see() {
     let client = world.portal().await;
     let (first, last) =
         (person(&world, &client, "1111111111").await, person(&world, &client, "2222222222").await);
-    assert_ne!(first, last);
+    assert!(!first.is(&last));
     let twice = [field(1, "1111111111"), field(1, "2222222222")].concat();
     let ended = client.send("Read", &[], &[raw(&twice, false)]).await;
     assert_eq!(ended.decode::<Answer>(0).text, "2222222222", "the last one is what the adapter parses");
-    assert_eq!(world.evidence(ended.exchange()).await.opening().subjects, [last]);
+    same(&world.evidence(ended.exchange()).await.named, &[&last]);
     // A known field of another wire type is an unknown field to the parser and to the scan.
     let odd = [field(1, "1111111111"), vec![1 << 3, 5]].concat();
     let ended = client.send("Read", &[], &[raw(&odd, false)]).await;
-    assert_eq!(world.evidence(ended.exchange()).await.opening().subjects, [first]);
+    same(&world.evidence(ended.exchange()).await.named, &[&first]);
     world.end().await;
 }
 
@@ -90,9 +103,9 @@ async fn repeated_subjects_are_all_recorded_each_once() {
     }
     let others = ["3", " 4 ", "3", "1", ""].map(str::to_owned).to_vec();
     let ended = client.call("Read", &[], &Ask { others, ..ask("1") }).await;
-    let named = world.evidence(ended.exchange()).await.opening().subjects.clone();
+    let named = world.evidence(ended.exchange()).await.named;
     assert_eq!(named.len(), 3, "each once");
-    assert!(expected.iter().all(|subject| named.contains(subject)));
+    assert!(expected.iter().all(|subject| named.iter().any(|one| one.is(subject))));
     world.end().await;
 }
 
@@ -102,18 +115,23 @@ async fn one_subject_has_one_pseudonym_however_it_is_written_and_kinds_never_mee
     let client = world.portal().await;
     let plain = person(&world, &client, "1234567892").await;
     for spelling in ["123 456 7892", "1234-567-892", " 1234567892\t", "nr. 1234567892"] {
-        assert_eq!(person(&world, &client, spelling).await, plain, "{spelling}");
+        let again = person(&world, &client, spelling).await;
+        assert!(again.is(&plain), "{spelling}");
+        assert_ne!(again.commitment, plain.commitment, "two exchanges cannot be linked by their entries");
     }
-    assert_ne!(person(&world, &client, "1234567893").await, plain);
+    assert!(!person(&world, &client, "1234567893").await.is(&plain));
+    // Who has the epoch key and the number finds the person, and nobody else does.
+    let key = EpochKeys::open(&world.path("keys")).unwrap().newest();
+    assert_eq!(plain.pseudonym, key.pseudonym("person", b"1234567892"));
     let mut plates = Vec::new();
     for plate in ["1234567892", "01-101-aa", "01 101 AA", "01101AA"] {
         let ended = client.call("Owner", &[], &Plate { plate: plate.into(), wish: "o:5".into() }).await;
         assert_eq!(ended.status(), 0, "{ended:?}");
-        plates.push(world.evidence(ended.exchange()).await.opening().subjects[0].clone());
+        plates.push(world.evidence(ended.exchange()).await.named.remove(0));
     }
     assert!(plates.iter().all(|plate| plate.kind == "plate"));
     assert_ne!(plates[0].pseudonym, plain.pseudonym, "the same text of another kind is somebody else");
-    assert_eq!(plates[1..3], plates[2..4]);
+    assert!(plates[1].is(&plates[2]) && plates[2].is(&plates[3]) && !plates[0].is(&plates[1]));
     // Another bus has other keys, and so other pseudonyms.
     let elsewhere = World::new().await;
     let there = person(&elsewhere, &elsewhere.portal().await, "1234567892").await;
@@ -134,7 +152,7 @@ async fn a_gzip_message_hides_nobody() {
         let ended = client.send("Read", &gz, std::slice::from_ref(&bytes)).await;
         assert_eq!(ended.status(), 0, "{ended:?}");
         let records = world.evidence(ended.exchange()).await;
-        assert_eq!(records.opening().subjects, std::slice::from_ref(&expected));
+        same(&records.named, &[&expected]);
         assert_eq!(
             records.opening().request_digest,
             sha256(&[&ended.salt(), &bytes]),
@@ -168,9 +186,8 @@ async fn a_gzip_message_hides_nobody() {
     world.end().await;
 }
 
-#[tokio::test]
-async fn an_owner_known_only_from_the_reply_is_recorded_before_it_leaves() {
-    let world = World::new().await;
+async fn an_owner_known_only_from_the_reply_is_recorded_before_it_leaves(on: EvidenceStore) {
+    let world = World::on(on).await;
     let client = world.portal().await;
     let owner = person(&world, &client, "9876543210").await;
     let mut started = client.start("Owner", &[]);
@@ -186,17 +203,16 @@ async fn an_owner_known_only_from_the_reply_is_recorded_before_it_leaves() {
     lock.unlock().await;
     let data = patient(frame).await.unwrap().unwrap().into_data().expect("the message");
     assert_eq!(data.slice(5..), Answer { text: "9876543210".into(), ..Answer::default() }.encode_to_vec());
-    let found = ura_gateway::find_evidence(&world.store, exchange).await.unwrap();
-    let records = crate::world::Records::of(found);
+    let records = Records::read(&world.reader, exchange).await;
     assert_eq!(records.progress.len(), 1, "on disk when the reply is here");
     assert!(records.progress[0].from_reply);
-    assert_eq!(records.progress[0].subjects, std::slice::from_ref(&owner));
+    same(&records.named_later[0], &[&owner]);
     while reply.frame().await.is_some() {}
     // The same in a compressed reply.
     let plate = Plate { plate: "1".into(), wish: "gzip:9876543210".into() };
     let ended = client.call("Owner", &[("grpc-accept-encoding", "gzip")], &plate).await;
     assert_eq!((ended.status(), ended.headers["grpc-encoding"].to_str().unwrap()), (0, "gzip"));
-    assert_eq!(world.evidence(ended.exchange()).await.progress[0].subjects, [owner]);
+    same(&world.evidence(ended.exchange()).await.named_later[0], &[&owner]);
     world.end().await;
 }
 
@@ -214,14 +230,14 @@ async fn subjects_of_every_message_of_a_stream_are_recorded() {
         let ended = client.send(method, &key, &frames).await;
         assert_eq!(ended.status(), 0, "{method}: {ended:?}");
         let records = world.evidence(ended.exchange()).await;
-        let mut named = records.opening().subjects.clone();
-        assert_eq!(named[0], expected[0]);
-        for subject in records.progress.iter().flat_map(|progress| &progress.subjects) {
+        let mut named = records.named.clone();
+        assert!(named[0].is(&expected[0]));
+        for subject in records.named_later.iter().flatten() {
             if !named.contains(subject) {
                 named.push(subject.clone());
             }
         }
-        assert_eq!(named, expected, "{method}");
+        same(&named, &expected.iter().collect::<Vec<_>>());
         let last = records.progress.iter().rev().find(|progress| !progress.request_digest.is_empty());
         let digest = &last.expect("the whole request's").request_digest;
         assert_eq!(*digest, sha256(&[&ended.salt(), &frames.concat()]), "{method}");

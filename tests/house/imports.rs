@@ -8,11 +8,12 @@ use crate::{
 };
 
 /// Each library with those of ours that it may import. Only the root package imports all.
-const CRATES: [(&str, &[&str]); 7] = [
+const CRATES: [(&str, &[&str]); 8] = [
     ("proto", &[]),
     ("runtime", &[]),
     ("log", &[]),
-    ("gateway", &["ura-proto", "ura-runtime"]),
+    ("evidence", &["ura-log", "ura-proto", "ura-runtime"]),
+    ("gateway", &["ura-evidence", "ura-log", "ura-proto", "ura-runtime"]),
     ("adapters", &["ura-proto", "ura-runtime"]),
     ("registry-mocks", &["ura-runtime"]),
     ("certs", &["ura-runtime"]),
@@ -23,7 +24,7 @@ const CRATES: [(&str, &[&str]); 7] = [
 /// the permit (docs/decisions/0001).
 const ROWS: [&[&str]; 7] = [
     &["lib", "serve"],
-    &["exchange"],
+    &["exchange", "admin"],
     &["forward"],
     &["policy", "evidence", "plug"],
     &["directory"],

@@ -62,7 +62,7 @@ async fn certificates(bus: &Bus, portal: &Portal) {
     let entry = answer["certificate"].as_object_mut().expect("a certificate").remove("entry");
     assert_eq!(answer["certificate"], certificate(&bus.population, child));
 
-    let client = bus.postgres.as_ref().expect("planned").client().await;
+    let client = bus.civil_status().await;
     let query = "select k.emri, libri, faqja::int4, nr_rendor::int4, dt_regj from akt_lindjes
                  join komunat k on k.kom_id = kom_libri where nr_personal = $1";
     let row = client.query_one(query, &[&child.personal_number]).await.expect("the book's entry");
@@ -86,7 +86,7 @@ async fn certificates(bus: &Bus, portal: &Portal) {
 }
 
 async fn documents(bus: &Bus, portal: &Portal) {
-    let client = bus.postgres.as_ref().expect("planned").client().await;
+    let client = bus.civil_status().await;
     let largest = "select nr_personal, tipi, permbajtja from dokumentet order by madhesia desc limit 1";
     let row = client.query_one(largest, &[]).await.expect("a document");
     let (number, stored): (String, Vec<u8>) = (row.get(0), row.get(2));

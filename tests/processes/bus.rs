@@ -10,15 +10,14 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 use ura_certs::Authority;
-use ura_gateway::find_evidence;
+use ura_evidence::store::Reader;
 use ura_proto::ExchangeId;
 use ura_registry_mocks::population::Population;
 
 use crate::{
     portal::Portal,
-    postgres::Postgres,
     process::{Process, ura},
-    world::{Records, TRUST_DOMAIN, identity_dir, issue, now, patient},
+    world::{EvidenceStore, Records, TRUST_DOMAIN, identity_dir, issue, now, patient, store},
 };
 
 pub const CIVIL: &str = "ks.civilstatus.v1.CivilStatusService";
@@ -40,6 +39,8 @@ const PEOPLE: usize = 1200;
 pub struct Plan {
     /// Civil status on PostgreSQL instead of SQLite.
     pub postgres: bool,
+    /// Where evidence is kept.
+    pub evidence_store: EvidenceStore,
     /// Where spans go.
     pub otlp: Option<String>,
     /// Connections of each adapter: with many of them the first is back soon after a crash.
@@ -53,7 +54,10 @@ pub struct Bus {
     pub gateway: Option<Process>,
     pub adapters: Vec<Process>,
     _mocks: Process,
-    pub postgres: Option<Postgres>,
+    /// Address of the database of civil status.
+    civil: String,
+    /// Address of the evidence store, as the gateway's configuration has it.
+    pub store: String,
     /// Everybody and everything that the mocks were made of.
     pub population: Population,
     pub address: String,
@@ -79,11 +83,11 @@ impl Bus {
         port.set_reuseaddr(true).and_then(|()| port.set_reuseport(true)).expect("shared, as the gateway's");
         port.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         let address = port.local_addr().expect("bound").to_string();
-        let postgres = if plan.postgres { Some(Postgres::start().await) } else { None };
-        let civil = match &postgres {
-            Some(server) => server.url(),
-            None => format!("sqlite:{}", dir.path().join("civil-status.db").display()),
+        let civil = match plan.postgres {
+            true => store::database().await,
+            false => format!("sqlite:{}", dir.path().join("civil-status.db").display()),
         };
+        let store = plan.evidence_store.address(dir.path()).await;
         let mocks = start_mocks(dir.path(), &civil);
         let url = async |register: &str| {
             let line = patient(mocks.says(&[&format!("{register} http://")])).await;
@@ -96,7 +100,7 @@ impl Bus {
             .as_ref()
             .map(|endpoint| format!("[telemetry]\notlp_endpoint = \"{endpoint}\"\nsample_ratio = 1.0\n"))
             .unwrap_or_default();
-        write_gateway(dir.path(), &address, &telemetry);
+        write_gateway(dir.path(), &address, &store, &telemetry);
         let connections = plan.connections.unwrap_or(2);
         let mut adapters = Vec::new();
         for ((system, file, variable, _), url) in ADAPTERS.iter().zip(urls) {
@@ -106,8 +110,18 @@ impl Bus {
             adapters.push(Process::ura("adapter", &config, &[(variable, url)]));
         }
         let population = Population::generate(SEED, PEOPLE);
-        let gateway = None;
-        Self { gateway, adapters, _mocks: mocks, postgres, population, address, control, _port: port, dir }
+        Self {
+            gateway: None,
+            adapters,
+            _mocks: mocks,
+            civil,
+            store,
+            population,
+            address,
+            control,
+            _port: port,
+            dir,
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -120,15 +134,20 @@ impl Bus {
 
     /// A gateway on the bus's port and store; it listens when this returns.
     pub async fn start_gateway(&self) -> Process {
-        self.start_gateway_under(ura()).await
+        self.start_gateway_under(ura(), &[]).await
     }
 
-    /// [`Bus::start_gateway`], by a command that runs the bus's program.
-    pub async fn start_gateway_under(&self, mut command: Command) -> Process {
-        command.arg("gateway").arg("--config").arg(self.path("gateway.toml"));
-        let gateway = Process::start("gateway", &mut command);
+    /// [`Bus::start_gateway`], by a command that runs the bus's program, with more arguments.
+    pub async fn start_gateway_under(&self, command: Command, more: &[&str]) -> Process {
+        let gateway = self.try_gateway(command, more);
         assert_eq!(gateway.tells(&["the gateway listens"], "address").await, self.address);
         gateway
+    }
+
+    /// A gateway that may or may not start.
+    pub fn try_gateway(&self, mut command: Command, more: &[&str]) -> Process {
+        command.arg("gateway").arg("--config").arg(self.path("gateway.toml")).args(more);
+        Process::start("gateway", &mut command)
     }
 
     /// Waits until an adapter of each contract is plugged into this gateway.
@@ -147,21 +166,33 @@ impl Bus {
         identity_dir(self.dir.path(), system)
     }
 
-    /// The evidence store, as the gateway's configuration names it.
-    pub fn store(&self) -> String {
-        format!("sqlite:{}", self.path("evidence.db").display())
+    /// A connection to the database of civil status, past the bus.
+    pub async fn civil_status(&self) -> tokio_postgres::Client {
+        let connected = tokio_postgres::connect(&self.civil, tokio_postgres::NoTls).await;
+        let (client, connection) = connected.expect("PostgreSQL");
+        tokio::spawn(connection);
+        client
+    }
+
+    /// What the evidence store holds.
+    pub async fn reader(&self) -> Reader {
+        store::reader(&self.store).await
     }
 
     /// The records of an exchange at this moment.
     pub async fn records(&self, exchange: ExchangeId) -> Records {
-        Records::of(find_evidence(&self.store(), exchange).await.expect("the store opens"))
+        let reader = self.reader().await;
+        let records = Records::read(&reader, exchange).await;
+        reader.close().await;
+        records
     }
 
     /// The records of an exchange, once its closing is there.
     pub async fn closed(&self, exchange: ExchangeId) -> Records {
+        let reader = self.reader().await;
         let closed = async {
             loop {
-                let records = self.records(exchange).await;
+                let records = Records::read(&reader, exchange).await;
                 if records.closing.is_some() {
                     return records;
                 }
@@ -218,7 +249,7 @@ fn start_mocks(dir: &Path, civil: &str) -> Process {
     Process::ura("mocks", &config, &[])
 }
 
-fn write_gateway(dir: &Path, address: &str, telemetry: &str) {
+fn write_gateway(dir: &Path, address: &str, store: &str, telemetry: &str) {
     let directory = sample("directory.toml");
     let text = format!(
         r#"
@@ -226,8 +257,9 @@ listen = "{address}"
 identity = "pki/ais-gateway"
 directory = "{}"
 [evidence]
-store = "sqlite:evidence.db"
+store = "{store}"
 keys = "keys"
+log_keys = "log-keys"
 origin = "ura.test/gateway"
 {telemetry}"#,
         directory.display()

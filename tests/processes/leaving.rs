@@ -10,16 +10,25 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sqlx::Connection as _;
 use tokio::{sync::watch, task::JoinSet};
-use ura_proto::ExchangeId;
+use ura_evidence::entry::kind;
+use ura_proto::{
+    ExchangeId,
+    v1::{Outcome, entry::Kind},
+};
 
 use crate::{
     bus::{Bus, CIVIL, Plan, TAX, VEHICLES},
     consumer::Consumer,
     portal::{Portal, frame, purpose},
-    world::patient,
+    process::ura,
+    world::{
+        EvidenceStore, Records, patient,
+        store::{Store, on_each_store, verified},
+    },
 };
+
+on_each_store!(a_restart_with_overlap_is_noticed_by_nobody);
 
 /// Calls that wait at the register when the gateway is told to stop.
 const WAITING: usize = 24;
@@ -147,9 +156,8 @@ impl Load {
     }
 }
 
-#[tokio::test]
-async fn a_restart_with_overlap_is_noticed_by_nobody() {
-    let mut bus = Bus::start(Plan::default()).await;
+async fn a_restart_with_overlap_is_noticed_by_nobody(on: EvidenceStore) {
+    let mut bus = Bus::start(Plan { evidence_store: on, ..Plan::default() }).await;
     let load = Load::new(&bus);
     let mut consumers = JoinSet::new();
     for own in 0..CONSUMERS {
@@ -159,8 +167,8 @@ async fn a_restart_with_overlap_is_noticed_by_nobody() {
     for _ in 0..RESTARTS {
         load.more(CALLS_BETWEEN).await;
         let mut before = bus.gateway.take().expect("it runs");
-        // It listens on the same port, beside the one before, when this returns.
-        bus.gateway = Some(bus.start_gateway().await);
+        // It listens on the same port, beside the one before, when this returns; and both write the log.
+        bus.gateway = Some(bus.start_gateway_under(ura(), &["--take-over"]).await);
         before.signal("TERM");
         bus.plugged(bus.gateway()).await;
         assert_eq!(before.ended().await.code(), Some(0));
@@ -188,23 +196,25 @@ async fn a_restart_with_overlap_is_noticed_by_nobody() {
     assert_eq!(counted, u64::try_from(keys.len()).expect("few"), "each payment counts once");
 }
 
-/// The log of all processes together: every exchange opened and closed, no index missing or taken twice.
+/// The log of all processes together: every exchange opened and closed by who had it in hand, the tree whole and
+/// signed to its end.
 async fn evidence_is_whole(bus: &Bus, answered: impl Iterator<Item = &ExchangeId>) {
+    let reader = bus.reader().await;
     let mut count = 0;
     for exchange in answered {
-        let records = bus.records(*exchange).await;
+        let records = Records::read(&reader, *exchange).await;
         assert_eq!((records.openings.len(), records.closing().status), (1, 0), "{exchange}");
         count += 1;
     }
-    let mut store = sqlx::SqliteConnection::connect(&bus.store()).await.expect("opens");
-    let indexes: Vec<i64> = sqlx::query_scalar("select log_index from entry order by log_index")
-        .fetch_all(&mut store)
-        .await
-        .expect("read");
-    store.close().await.expect("closes");
-    let expected: Vec<i64> = (0..).take(indexes.len()).collect();
-    assert!(indexes == expected, "indexes without gap or duplicate");
-    println!("{count} exchanges in {} records", indexes.len());
+    let report = verified(&reader, &bus.path("log-keys")).await;
+    assert_eq!(report.unsigned, 0, "{report:?}");
+    assert_eq!(report.kinds.get(&kind::STARTED), Some(&(RESTARTS as u64 + 1)), "{report:?}");
+    let of_exchanges = Store::open(&bus.store).await.exchanges().await;
+    let unknown = of_exchanges.iter().filter(
+        |entry| matches!(&entry.kind, Some(Kind::Closing(closing)) if closing.outcome() == Outcome::Unknown),
+    );
+    assert_eq!(unknown.count(), 0, "nobody's exchange was taken for lost");
+    println!("{count} exchanges in {} records", report.size);
 }
 
 #[tokio::test]

@@ -25,8 +25,6 @@ pub struct Process {
     name: String,
     child: Child,
     log: watch::Receiver<Log>,
-    /// The signal that ends it with all its own children.
-    last_signal: &'static str,
 }
 
 impl Process {
@@ -37,7 +35,7 @@ impl Process {
         let (sender, log) = watch::channel(Log::default());
         follow(child.stdout.take().expect("piped"), sender.clone());
         follow(child.stderr.take().expect("piped"), sender);
-        Self { name: name.to_owned(), child, log, last_signal: "KILL" }
+        Self { name: name.to_owned(), child, log }
     }
 
     /// A role of the bus's own program.
@@ -49,11 +47,6 @@ impl Process {
             &format!("{role} {}", config.file_stem().unwrap_or_default().to_string_lossy()),
             &mut command,
         )
-    }
-
-    pub fn ends_by(mut self, signal: &'static str) -> Self {
-        self.last_signal = signal;
-        self
     }
 
     pub fn pid(&self) -> u32 {
@@ -126,7 +119,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            self.signal(self.last_signal);
+            self.signal("KILL");
             self.child.wait().expect("it ends");
         }
         if std::thread::panicking() {

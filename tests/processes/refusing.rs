@@ -24,16 +24,21 @@ impl Folder {
     fn config(&self) -> String {
         format!(
             "listen = \"127.0.0.1:0\"\nidentity = \"pki/ais-gateway\"\ndirectory = \"{}\"\n\
-             [evidence]\nstore = \"sqlite:evidence.db\"\nkeys = \"keys\"\norigin = \"ura.test/gateway\"\n",
+             [evidence]\nstore = \"sqlite:evidence.db\"\nkeys = \"keys\"\nlog_keys = \"log-keys\"\norigin = \"ura.test/gateway\"\n",
             sample("directory.toml").display()
         )
     }
 
-    /// Starts a gateway on this configuration and waits for its end: exit code and what it wrote.
-    async fn run(&self, config: &str) -> (Option<i32>, String) {
+    /// Starts a gateway on this configuration.
+    fn start(&self, config: &str) -> Process {
         let path = self.0.path().join("gateway.toml");
         fs::write(&path, config).expect("a configuration");
-        let mut gateway = Process::ura("gateway", &path, &[]);
+        Process::ura("gateway", &path, &[])
+    }
+
+    /// Starts a gateway on this configuration and waits for its end: exit code and what it wrote.
+    async fn run(&self, config: &str) -> (Option<i32>, String) {
+        let mut gateway = self.start(config);
         if gateway.said(&["the gateway listens"]).await.is_some() {
             gateway.signal("TERM");
         }
@@ -77,6 +82,19 @@ async fn a_store_that_does_not_sync_is_refused() {
 }
 
 #[tokio::test]
+async fn a_log_that_another_gateway_writes_is_refused_while_that_one_lives() {
+    let folder = Folder::new();
+    let first = folder.start(&folder.config());
+    first.says(&["the gateway listens"]).await;
+    let process = format!("/{}/", first.pid());
+    let told = ["log `ura.test/gateway` is in use by process", &process, "--take-over"];
+    folder.refused(&folder.config(), &told).await;
+    assert!(!first.has_ended(), "it is not disturbed");
+    first.kill();
+    assert_eq!(folder.run(&folder.config()).await.0, Some(0), "a dead process holds nothing");
+}
+
+#[tokio::test]
 async fn every_error_of_a_directory_is_told_with_its_place() {
     let folder = Folder::new();
     let text = fs::read_to_string(sample("directory.toml")).expect("the sample");
@@ -117,8 +135,16 @@ async fn every_error_of_the_configuration_is_told_with_its_place() {
     let folder = Folder::new();
     let config = folder.config().replace("identity = \"pki/ais-gateway\"\n", "colour = \"red\"\n");
     folder.refused(&config, &["gateway.toml:2:", "colour", "identity"]).await;
-    let config = folder.config().replace("keys = \"keys\"\n", "");
-    folder.refused(&config, &["gateway.toml:", "keys"]).await;
+    for name in ["keys", "log_keys"] {
+        let line = folder
+            .config()
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} = ")))
+            .expect("there")
+            .to_owned();
+        let config = folder.config().replace(&format!("\n{line}\n"), "\n");
+        folder.refused(&config, &["gateway.toml:", &format!("`{name}`")]).await;
+    }
     let missing = folder.0.path().join("nowhere.toml");
     let mut gateway = Process::ura("gateway", &missing, &[]);
     assert_eq!(gateway.ended().await.code(), Some(1));

@@ -8,9 +8,8 @@ use serde_json::json;
 use crate::{
     bus::{Bus, Plan, VEHICLES},
     clients::python,
-    postgres::free_port,
     process::Process,
-    world::patient,
+    world::{patient, postgres::free_port},
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";

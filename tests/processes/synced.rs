@@ -76,7 +76,7 @@ async fn ask(portal: &Portal, method: &str, metadata: &[(&str, &str)], request: 
 async fn no_reply_leaves_before_its_record_is_synced() {
     let mut bus = Bus::without_gateway(Plan { connections: Some(1), ..Plan::default() }).await;
     let file = bus.path("gateway.strace");
-    bus.gateway = Some(bus.start_gateway_under(traced(&file)).await);
+    bus.gateway = Some(bus.start_gateway_under(traced(&file), &[]).await);
     bus.plugged(bus.gateway()).await;
     let portal = bus.portal().await;
     // A first call by itself, so that the handshake's frames are no part of the others.

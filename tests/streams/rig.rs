@@ -10,7 +10,7 @@ use ura_proto::{ExchangeId, v1::entry::Kind};
 use ura_runtime::process::Shutdown;
 
 use crate::world::{
-    Plan, World,
+    Plan, Records, World,
     client::{Client, framed},
     patient,
     probe::{Ask, Probe, Seen},
@@ -36,7 +36,7 @@ pub fn exchange(seen: &Seen) -> ExchangeId {
 /// Waits until the opening of an exchange is in the log.
 pub async fn opened(world: &World, id: ExchangeId) {
     patient(async {
-        while ura_gateway::find_evidence(&world.store, id).await.expect("readable").is_empty() {
+        while Records::read(&world.reader, id).await.openings.is_empty() {
             tokio::task::yield_now().await;
         }
     })

@@ -1,14 +1,23 @@
-//! Approved contracts: their methods as the exchange path needs them, and their shape, to be held
-//! against what an adapter reflects.
+//! Approved contracts: their methods as the exchange path needs them, what they are called, and their
+//! shape, to be held against what an adapter reflects.
 
-use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc};
+mod built_in;
+mod shape;
+mod words;
 
-use prost_reflect::{
-    Cardinality, EnumDescriptor, FileDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor,
-};
+use std::{path::Path, path::PathBuf, sync::Arc};
+
+use prost_reflect::{FileDescriptor, MethodDescriptor, ServiceDescriptor};
 use ura_proto::contract::ContractError;
 
-use super::subject::{Plan, PlanError};
+use super::{
+    subject::{Plan, PlanError},
+    titles::Titles,
+};
+pub(crate) use built_in::is_of_the_bus;
+use shape::Shape;
+pub(crate) use words::WordsError;
+use words::{legal_basis, titles};
 
 /// Files of the services that the gateway answers itself.
 const OWN_FILES: [&str; 3] = ["health.proto", "reflection_v1.proto", "reflection_v1alpha.proto"];
@@ -43,6 +52,10 @@ pub(crate) struct Method {
     pub(crate) request_subjects: Option<Plan>,
     /// How to find the subjects of a reply message.
     pub(crate) reply_subjects: Option<Plan>,
+    /// What it is called towards citizens, where the contract says so.
+    pub(crate) title: Option<Titles>,
+    /// The law that lets the institution answer, where the contract says so.
+    pub(crate) legal_basis: Option<Box<str>>,
 }
 
 impl Method {
@@ -61,6 +74,14 @@ pub(crate) enum ApprovalError {
     /// Its annotations.
     #[error(transparent)]
     Annotations(#[from] PlanError),
+    /// Its titles or legal basis.
+    #[error(transparent)]
+    Words(#[from] WordsError),
+    /// A contract of the bus itself is another one than the gateway answers.
+    #[error(
+        "{0} is a contract of the bus itself and differs from the one of this program; leave out proto and descriptor_set"
+    )]
+    NotOfThisProgram(String),
     /// A write that streams both ways: no record could be durable before each of its parts.
     #[error(
         "{0} streams both ways and is not marked NO_SIDE_EFFECTS; a bidirectional write cannot be recorded before it happens"
@@ -77,8 +98,12 @@ pub(crate) struct Contract {
     pub(crate) methods: Vec<Arc<Method>>,
     /// Serialised `google.protobuf.FileDescriptorSet`.
     pub(crate) descriptor_set: Vec<u8>,
-    /// Files it was compiled from.
+    /// Files it was compiled from; none where the program brought them along.
     pub(crate) paths: Vec<PathBuf>,
+    /// What it is called towards citizens, where it says so.
+    pub(crate) title: Option<Titles>,
+    /// Days for which entries of its exchanges are kept, 1 to 36500; without, for good.
+    pub(crate) retention_days: Option<u32>,
     /// The file that defines the service, by its path below the import root.
     file: FileDescriptor,
     shape: Shape,
@@ -90,15 +115,28 @@ pub(crate) enum Files<'p> {
     Proto(&'p Path, &'p [PathBuf]),
     /// A serialised `google.protobuf.FileDescriptorSet`.
     DescriptorSet(&'p Path),
+    /// In the program itself: contracts of the bus.
+    BuiltIn,
 }
 
 impl Contract {
     /// Compiles and checks a contract.
-    pub(crate) fn approve(name: &str, files: &Files<'_>) -> Result<Self, ApprovalError> {
+    pub(crate) fn approve(
+        name: &str,
+        files: &Files<'_>,
+        retention_days: Option<u32>,
+    ) -> Result<Self, ApprovalError> {
         let compiled = match files {
             Files::Proto(path, roots) => ura_proto::contract::Contract::from_proto(name, path, roots)?,
             Files::DescriptorSet(path) => ura_proto::contract::Contract::from_descriptor_set(name, path)?,
+            Files::BuiltIn => built_in::contract(name)?,
         };
+        // The gateway answers by its own program, whatever a file says.
+        if is_of_the_bus(name)
+            && Shape::of(&compiled.service) != Shape::of(&built_in::contract(name)?.service)
+        {
+            return Err(ApprovalError::NotOfThisProgram(name.to_owned()));
+        }
         let name: Arc<str> = name.into();
         let methods =
             compiled.service.methods().map(|m| method(&name, &m).map(Arc::new)).collect::<Result<_, _>>()?;
@@ -106,6 +144,8 @@ impl Contract {
             name,
             methods,
             shape: Shape::of(&compiled.service),
+            title: titles(&compiled.service.options(), "service_title", compiled.service.full_name())?,
+            retention_days,
             file: compiled.service.parent_file(),
             descriptor_set: compiled.descriptor_set,
             paths: compiled.paths,
@@ -156,89 +196,7 @@ fn method(contract: &Arc<str>, method: &MethodDescriptor) -> Result<Method, Appr
         streams_reply: method.is_server_streaming(),
         request_subjects: Plan::compile(&method.input(), extension.as_ref())?,
         reply_subjects: Plan::compile(&method.output(), extension.as_ref())?,
+        title: titles(&method.options(), "title", method.full_name())?,
+        legal_basis: legal_basis(&method.options(), method.full_name())?,
     })
-}
-
-/// Everything of a contract that two programs must agree on, one line per thing.
-#[derive(Debug, PartialEq, Eq)]
-struct Shape(BTreeMap<String, String>);
-
-impl Shape {
-    fn of(service: &ServiceDescriptor) -> Self {
-        let mut shape = Self(BTreeMap::new());
-        for method in service.methods() {
-            let stream = |yes: bool| if yes { "stream " } else { "" };
-            shape.0.insert(
-                format!("rpc {}", method.full_name()),
-                format!(
-                    "({}{}) returns ({}{})",
-                    stream(method.is_client_streaming()),
-                    method.input().full_name(),
-                    stream(method.is_server_streaming()),
-                    method.output().full_name()
-                ),
-            );
-            shape.message(&method.input());
-            shape.message(&method.output());
-        }
-        shape
-    }
-
-    fn message(&mut self, message: &MessageDescriptor) {
-        let key = format!("message {}", message.full_name());
-        if self.0.insert(key, String::new()).is_some() {
-            return;
-        }
-        for field in message.fields() {
-            let cardinality = match field.cardinality() {
-                _ if field.is_map() => "map ",
-                Cardinality::Repeated => "repeated ",
-                Cardinality::Required => "required ",
-                Cardinality::Optional => "",
-            };
-            let kind = match field.kind() {
-                Kind::Message(inner) => {
-                    self.message(&inner);
-                    inner.full_name().to_owned()
-                }
-                Kind::Enum(inner) => {
-                    self.enumeration(&inner);
-                    inner.full_name().to_owned()
-                }
-                scalar => format!("{scalar:?}").to_lowercase(),
-            };
-            let oneof = field.containing_oneof().map(|o| format!(" in {}", o.name())).unwrap_or_default();
-            self.0.insert(
-                format!("field {} = {}", message.full_name(), field.number()),
-                format!("{cardinality}{kind} {}{oneof}", field.name()),
-            );
-        }
-    }
-
-    fn enumeration(&mut self, enumeration: &EnumDescriptor) {
-        for value in enumeration.values() {
-            self.0.insert(
-                format!("enum {} = {}", enumeration.full_name(), value.number()),
-                value.name().to_owned(),
-            );
-        }
-    }
-
-    /// The first difference, in words.
-    fn difference(&self, other: &Self) -> Option<String> {
-        for (key, approved) in &self.0 {
-            match other.0.get(key) {
-                None => return Some(format!("{key} {approved}: approved, but the adapter does not have it")),
-                Some(reflected) if reflected != approved => {
-                    return Some(format!("{key}: approved is `{approved}`, the adapter has `{reflected}`"));
-                }
-                Some(_) => {}
-            }
-        }
-        other
-            .0
-            .iter()
-            .find(|(key, _)| !self.0.contains_key(*key))
-            .map(|(key, value)| format!("{key} {value}: the adapter has it, but it is not approved"))
-    }
 }

@@ -1,35 +1,50 @@
 //! The directory file: its raw form, and its checking into a snapshot. Every error is reported with
 //! its line; a file with an error changes nothing.
 
+mod grants;
+mod offers;
 mod raw;
+mod systems;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
+    io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use aws_lc_rs::digest;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use toml::de::{DeTable, DeValue};
 use ura_proto::{SystemId, refusal::Language};
-use ura_runtime::config::{self, ConfigErrors, Problems, Source, Spanned};
+use ura_runtime::config::{self, ConfigErrors, FILE_BYTES_MAX, Problems, Source, Spanned};
 
-use raw::{
-    RawContract, RawDirectory, RawGrant, RawMember, RawPurpose, RawService, RawSystem, RawTitles, Role,
-};
+use grants::Named;
+use raw::{RawDirectory, RawTitles};
 
 use super::{
-    contract::{Contract, Files},
-    snapshot::{Grant, Purpose, Service, ServiceKey, Snapshot, System, is_address},
+    contract::{Contract, is_of_the_bus},
+    snapshot::{Snapshot, System},
+    titles::{TITLE_CHARS_MAX, Titles},
 };
 
 /// Longest code, id or version, in bytes.
 const CODE_BYTES_MAX: usize = 128;
 
 /// A checked file, and what must be watched for changes.
+#[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) snapshot: Snapshot,
     pub(super) paths: Vec<PathBuf>,
+}
+
+/// A file with errors, as far as it could be read.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) errors: ConfigErrors,
+    /// Version that it names; empty where it names none, or none that is well-formed.
+    pub(super) version: Box<str>,
+    /// SHA-256 of the file alone; `None` where it could not be read.
+    pub(super) digest: Option<[u8; 32]>,
 }
 
 /// Checks a directory file as the gateway would.
@@ -37,24 +52,59 @@ pub(super) struct Loaded {
 /// # Errors
 /// Every error of the file, with line and column.
 pub fn check(path: &Path) -> Result<String, ConfigErrors> {
-    load(path).map(|loaded| {
-        let Snapshot { version, systems, contracts, .. } = &loaded.snapshot;
-        format!("directory {version}: {} systems, {} contracts", systems.len(), contracts.len())
-    })
+    let Loaded { snapshot, .. } = load(path).map_err(|refused| refused.errors)?;
+    let Snapshot { version, systems, contracts, .. } = &snapshot;
+    Ok(format!("directory {version}: {} systems, {} contracts", systems.len(), contracts.len()))
 }
 
 /// Reads and checks a directory file.
-pub(super) fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
-    let document = config::read::<RawDirectory>(path)?;
+pub(super) fn load(path: &Path) -> Result<Loaded, Refused> {
+    let bytes = read(path).map_err(|errors| Refused { errors, version: Box::default(), digest: None })?;
+    let digest = digest::digest(&digest::SHA256, &bytes).as_ref().try_into().ok();
+    let refused = |errors, text: &str| Refused { errors, version: named_version(text), digest };
+    match String::from_utf8(bytes) {
+        Ok(text) => checked(path, text.clone()).map_err(|errors| refused(errors, &text)),
+        Err(_) => Err(refused(ConfigErrors::new(path, "cannot be read: it is not UTF-8"), "")),
+    }
+}
+
+/// The bytes of a file.
+fn read(path: &Path) -> Result<Vec<u8>, ConfigErrors> {
+    let failed = |reason: String| ConfigErrors::new(path, format!("cannot be read: {reason}"));
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
+    let fits = u64::try_from(bytes.len()).is_ok_and(|bytes| bytes <= FILE_BYTES_MAX);
+    fits.then_some(bytes).ok_or_else(|| failed(format!("it is larger than {FILE_BYTES_MAX} bytes")))
+}
+
+/// The version that a file names, whatever else is wrong with it; empty where it cannot be made out.
+fn named_version(text: &str) -> Box<str> {
+    let (tree, _) = DeTable::parse_recoverable(text);
+    match tree.get_ref().get("version").map(Spanned::get_ref) {
+        Some(DeValue::String(version)) if is_name(version) => version.as_ref().into(),
+        _ => Box::default(),
+    }
+}
+
+/// Whether a text may stand as a code, an id or a version.
+fn is_name(text: &str) -> bool {
+    (1..=CODE_BYTES_MAX).contains(&text.len()) && text.bytes().all(|b| (0x21..0x7f).contains(&b))
+}
+
+/// Checks a text into a snapshot.
+fn checked(path: &Path, text: String) -> Result<Loaded, ConfigErrors> {
+    let document = config::parse::<RawDirectory>(path, text)?;
     let mut checker = Checker { problems: document.source.problems(), source: &document.source };
     let raw = document.value;
     checker.name(&raw.version, "version");
     let members = checker.members(&raw.members);
-    let mut systems = checker.systems(&raw.systems, &members);
+    let mut systems = checker.systems(&raw.systems, &raw.members);
     let contracts = checker.contracts(&raw.contracts);
     let services = checker.services(&raw.services, &systems, &contracts);
     let purposes = checker.purposes(&raw.purposes);
-    checker.grants(&raw.grants, &mut systems, &contracts, &services, &purposes);
+    let named = Named { contracts: &contracts, services: &services, purposes: &purposes };
+    let grants = checker.grants(&raw.grants, &mut systems, &named);
 
     let mut paths = vec![path.to_path_buf()];
     let mut hash = digest::Context::new(&digest::SHA256);
@@ -68,7 +118,8 @@ pub(super) fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
     let digest = hash.finish().as_ref().try_into().expect("SHA-256 has 32 bytes");
     let methods = contracts.values().flat_map(|c| &c.methods).map(|m| (m.path.clone(), m.clone())).collect();
     let version = raw.version.into_inner().into();
-    let snapshot = Snapshot { version, digest, systems, contracts, methods, services };
+    let snapshot =
+        Snapshot { version, digest, systems, contracts, methods, services, members, purposes, grants };
     checker.problems.into_result(Loaded { snapshot, paths })
 }
 
@@ -85,8 +136,7 @@ impl Checker<'_> {
 
     /// A code, id or version: it goes into headers and records.
     fn name(&mut self, text: &Spanned<String>, what: &str) -> bool {
-        let good = (1..=CODE_BYTES_MAX).contains(&text.get_ref().len())
-            && text.get_ref().bytes().all(|b| (0x21..0x7f).contains(&b));
+        let good = is_name(text.get_ref());
         if !good {
             self.at(
                 text,
@@ -96,16 +146,20 @@ impl Checker<'_> {
         good
     }
 
-    fn titles(&mut self, place: &Spanned<String>, titles: &RawTitles) {
+    /// A text in three languages, of which English must be there.
+    fn titles(&mut self, place: &Spanned<String>, titles: &RawTitles) -> Option<Titles> {
         for (language, text) in [
             (Language::English, Some(&titles.en)),
             (Language::Albanian, titles.sq.as_ref()),
             (Language::Serbian, titles.sr.as_ref()),
         ] {
-            if text.is_some_and(|text| text.trim().is_empty() || text.chars().count() > 200) {
-                self.at(place, format!("the {} text must have 1 to 200 characters", language.tag()));
+            if text.is_some_and(|text| text.trim().is_empty() || text.chars().count() > TITLE_CHARS_MAX) {
+                let tag = language.tag();
+                self.at(place, format!("the {tag} text must have 1 to {TITLE_CHARS_MAX} characters"));
             }
         }
+        let or_empty = |text: &Option<String>| text.clone().unwrap_or_default();
+        Titles::of(&titles.en, &or_empty(&titles.sq), &or_empty(&titles.sr))
     }
 
     fn system_id(&mut self, text: &Spanned<String>) -> Option<SystemId> {
@@ -116,227 +170,6 @@ impl Checker<'_> {
                 None
             }
         }
-    }
-
-    fn members(&mut self, raw: &[RawMember]) -> HashSet<String> {
-        let mut members = HashSet::new();
-        for member in raw {
-            self.titles(&member.id, &member.name);
-            if format!("{}/x", member.id.get_ref()).parse::<SystemId>().is_err() {
-                self.at(&member.id, "a member id is 1 to 63 of a-z, 0-9 and -, beginning with a letter");
-            } else if !members.insert(member.id.get_ref().clone()) {
-                self.at(&member.id, format!("member {} stands twice", member.id.get_ref()));
-            }
-        }
-        members
-    }
-
-    fn systems(&mut self, raw: &[RawSystem], members: &HashSet<String>) -> HashMap<SystemId, System> {
-        let mut systems = HashMap::new();
-        for entry in raw {
-            let Some(id) = self.system_id(&entry.id) else { continue };
-            if !members.contains(id.member()) {
-                self.at(&entry.id, format!("member {} is not in [[members]]", id.member()));
-            }
-            let has = |role| entry.roles.iter().any(|r| *r.get_ref() == role);
-            let system = System {
-                consumer: has(Role::Consumer),
-                provider: has(Role::Provider),
-                gateway: has(Role::Gateway),
-                dial: entry.dial.as_ref().map(|d| d.get_ref().as_str().into()),
-                grants: HashMap::new(),
-            };
-            if entry.roles.is_empty() {
-                self.at(&entry.id, "roles must name at least one of \"consumer\", \"provider\", \"gateway\"");
-            }
-            if let Some(dial) = &entry.dial {
-                if !is_address(dial.get_ref()) {
-                    self.at(dial, "dial must be host:port");
-                }
-                if !system.provider {
-                    self.at(dial, "only a system with the role provider can be dialled");
-                }
-            }
-            if systems.insert(id, system).is_some() {
-                self.at(&entry.id, format!("system {} stands twice", entry.id.get_ref()));
-            }
-        }
-        systems
-    }
-
-    fn contracts(&mut self, raw: &[RawContract]) -> HashMap<Arc<str>, Contract> {
-        let mut contracts: HashMap<Arc<str>, Contract> = HashMap::new();
-        for entry in raw {
-            let roots: Vec<PathBuf> =
-                entry.proto_paths.iter().map(|path| self.source.resolve(path)).collect();
-            let (files_at, path) = match (&entry.proto, &entry.descriptor_set) {
-                (Some(proto), None) => (proto, self.source.resolve(proto.get_ref())),
-                (None, Some(set)) => (set, self.source.resolve(set.get_ref())),
-                _ => {
-                    self.at(&entry.name, "give either proto or descriptor_set");
-                    continue;
-                }
-            };
-            let files =
-                if entry.proto.is_some() { Files::Proto(&path, &roots) } else { Files::DescriptorSet(&path) };
-            match Contract::approve(entry.name.get_ref(), &files) {
-                Ok(contract) => {
-                    let same = contracts.values().find_map(|other| contract.same_file(other));
-                    if let Some(file) = same.or(contract.own_file()) {
-                        let message = format!(
-                            "reflection has another file {file}: keep this one in a folder \
-                            that repeats its package, below a root in proto_paths"
-                        );
-                        self.at(files_at, message);
-                    }
-                    if contracts.insert(contract.name.clone(), contract).is_some() {
-                        self.at(&entry.name, format!("contract {} stands twice", entry.name.get_ref()));
-                    }
-                }
-                Err(error) => self.at(files_at, error.to_string()),
-            }
-        }
-        contracts
-    }
-
-    fn services(
-        &mut self,
-        raw: &[RawService],
-        systems: &HashMap<SystemId, System>,
-        contracts: &HashMap<Arc<str>, Contract>,
-    ) -> HashMap<Arc<str>, Vec<Arc<Service>>> {
-        let mut services: HashMap<Arc<str>, Vec<Arc<Service>>> = HashMap::new();
-        for entry in raw {
-            let contract = self.known_contract(&entry.contract, contracts);
-            let provider = self.known_system(&entry.provider, systems, |system| system.provider, "provider");
-            let (Some(contract), Some(provider)) = (contract, provider) else { continue };
-            let known = services.entry(contract.clone()).or_default();
-            if known.iter().any(|service| service.key.provider == provider) {
-                self.at(&entry.contract, format!("{provider} offers {contract} twice"));
-                continue;
-            }
-            known.push(Arc::new(Service { key: ServiceKey { contract, provider } }));
-        }
-        services
-    }
-
-    fn purposes(&mut self, raw: &[RawPurpose]) -> HashMap<String, Arc<Purpose>> {
-        let mut purposes = HashMap::new();
-        for entry in raw {
-            self.titles(&entry.code, &entry.title);
-            if entry.legal_basis.get_ref().trim().is_empty() {
-                self.at(&entry.legal_basis, "a purpose needs its legal basis: act and article");
-            }
-            if self.name(&entry.code, "a purpose code") {
-                let purpose = Arc::new(Purpose { code: entry.code.get_ref().as_str().into() });
-                if purposes.insert(entry.code.get_ref().clone(), purpose).is_some() {
-                    self.at(&entry.code, format!("purpose {} stands twice", entry.code.get_ref()));
-                }
-            }
-        }
-        purposes
-    }
-
-    fn grants(
-        &mut self,
-        raw: &[RawGrant],
-        systems: &mut HashMap<SystemId, System>,
-        contracts: &HashMap<Arc<str>, Contract>,
-        services: &HashMap<Arc<str>, Vec<Arc<Service>>>,
-        purposes: &HashMap<String, Arc<Purpose>>,
-    ) {
-        let mut ids = HashSet::new();
-        for entry in raw {
-            self.name(&entry.id, "a grant id");
-            if !ids.insert(entry.id.get_ref().as_str()) {
-                self.at(&entry.id, format!("grant {} stands twice", entry.id.get_ref()));
-            }
-            let consumer = self.known_system(&entry.consumer, systems, |system| system.consumer, "consumer");
-            let provider = self.known_system(&entry.provider, systems, |system| system.provider, "provider");
-            let contract = self.known_contract(&entry.contract, contracts);
-            let methods = contract.as_ref().and_then(|name| self.methods(entry, &contracts[name]));
-            let named = self.named_purposes(entry, purposes);
-            let (from_unix_us, until_unix_us) = self.window(entry);
-            let (Some(consumer), Some(provider), Some(contract)) = (consumer, provider, contract) else {
-                continue;
-            };
-            let service = services.get(&contract).into_iter().flatten().find(|s| s.key.provider == provider);
-            let Some(service) = service else {
-                self.at(
-                    &entry.provider,
-                    format!("{provider} does not offer {contract}; add it to [[services]]"),
-                );
-                continue;
-            };
-            let grant = Grant {
-                id: entry.id.get_ref().as_str().into(),
-                service: service.clone(),
-                methods,
-                purposes: named,
-                from_unix_us,
-                until_unix_us,
-            };
-            if let Some(system) = systems.get_mut(&consumer) {
-                system.grants.entry(contract).or_default().push(Arc::new(grant));
-            }
-        }
-    }
-
-    /// The methods of a grant; `None` for all.
-    fn methods(&mut self, entry: &RawGrant, contract: &Contract) -> Option<Vec<Box<str>>> {
-        if entry.methods.is_empty() {
-            self.at(&entry.id, "methods must name at least one method, or \"*\" for all");
-        }
-        if entry.methods.iter().any(|method| method.get_ref() == "*") {
-            return None;
-        }
-        for method in &entry.methods {
-            if !contract.methods.iter().any(|m| *m.name == **method.get_ref()) {
-                let known: Vec<_> = contract.methods.iter().map(|m| &*m.name).collect();
-                let text = format!(
-                    "{} has no method {}; it has {}",
-                    contract.name,
-                    method.get_ref(),
-                    known.join(", ")
-                );
-                self.at(method, text);
-            }
-        }
-        Some(entry.methods.iter().map(|method| method.get_ref().as_str().into()).collect())
-    }
-
-    fn named_purposes(
-        &mut self,
-        entry: &RawGrant,
-        purposes: &HashMap<String, Arc<Purpose>>,
-    ) -> Vec<Arc<Purpose>> {
-        let mut named = Vec::new();
-        for code in &entry.purposes {
-            match purposes.get(code.get_ref()) {
-                Some(purpose) => named.push(purpose.clone()),
-                None => self.at(code, format!("purpose {} is not in [[purposes]]", code.get_ref())),
-            }
-        }
-        named
-    }
-
-    /// Validity, from (inclusive) and until (exclusive).
-    fn window(&mut self, entry: &RawGrant) -> (i64, i64) {
-        let from = entry.from.as_ref().and_then(|t| self.instant(t)).unwrap_or(i64::MIN);
-        let until = entry.until.as_ref().and_then(|t| self.instant(t)).unwrap_or(i64::MAX);
-        if from >= until {
-            self.at(&entry.id, "until must be later than from");
-        }
-        (from, until)
-    }
-
-    fn instant(&mut self, datetime: &Spanned<toml::value::Datetime>) -> Option<i64> {
-        let parsed = OffsetDateTime::parse(&datetime.get_ref().to_string(), &Rfc3339).ok();
-        let unix_us = parsed.and_then(|t| i64::try_from(t.unix_timestamp_nanos() / 1000).ok());
-        if unix_us.is_none() {
-            self.at(datetime, "write date, time and offset, for example 2027-01-01T00:00:00Z");
-        }
-        unix_us
     }
 
     fn known_contract(
@@ -354,22 +187,43 @@ impl Checker<'_> {
         known
     }
 
-    fn known_system(
+    /// A system of the directory, whatever its roles.
+    fn known_system<'d>(
+        &mut self,
+        text: &Spanned<String>,
+        systems: &'d HashMap<SystemId, System>,
+    ) -> Option<(SystemId, &'d System)> {
+        let id = self.system_id(text)?;
+        let Some(system) = systems.get(&id) else {
+            self.at(text, format!("{id} is not in [[systems]]"));
+            return None;
+        };
+        Some((id, system))
+    }
+
+    /// A system that may answer a contract: a gateway for those of the bus itself, else a provider.
+    fn provider(
         &mut self,
         text: &Spanned<String>,
         systems: &HashMap<SystemId, System>,
-        has_role: impl Fn(&System) -> bool,
-        role: &str,
+        contract: &str,
     ) -> Option<SystemId> {
-        let id = self.system_id(text)?;
-        match systems.get(&id) {
-            None => self.at(text, format!("{id} is not in [[systems]]")),
-            Some(system) if !has_role(system) => self.at(text, format!("{id} does not have the role {role}")),
-            Some(_) => return Some(id),
-        }
+        let (id, system) = self.known_system(text, systems)?;
+        let problem = match (is_of_the_bus(contract), system) {
+            (true, System { gateway: true, .. }) => return Some(id),
+            (true, _) => {
+                "does not have the role gateway: contracts of the package ura.v1 are answered by gateways"
+            }
+            (false, System { gateway: true, .. }) => {
+                "is a gateway: it answers contracts of the package ura.v1 and nothing else"
+            }
+            (false, System { provider: true, .. }) => return Some(id),
+            (false, _) => "does not have the role provider",
+        };
+        self.at(text, format!("{id} {problem}"));
         None
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

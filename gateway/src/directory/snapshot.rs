@@ -2,9 +2,14 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
+use ura_log::note::Key;
 use ura_proto::SystemId;
 
-use super::contract::{Contract, Method};
+use super::{
+    contract::{Contract, Method},
+    grant::Grant,
+    titles::Titles,
+};
 
 /// A contract offered by one provider: what a plug serves and a call is routed to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,8 +34,12 @@ pub(crate) struct System {
     pub(crate) consumer: bool,
     /// May answer.
     pub(crate) provider: bool,
-    /// Is a gateway of the bus.
+    /// Is a gateway of the bus; answers the bus's own contracts and no other.
     pub(crate) gateway: bool,
+    /// May read what the bus's own services tell to auditors only; neither asks nor answers.
+    pub(crate) auditor: bool,
+    /// The key by which its cosignatures of checkpoints are known (C2SP tlog-cosignature).
+    pub(crate) cosigner: Option<Key>,
     /// Where it listens, if the gateway is to dial it.
     pub(crate) dial: Option<Arc<str>>,
     /// What it was granted, by contract.
@@ -42,23 +51,19 @@ pub(crate) struct System {
 pub(crate) struct Purpose {
     /// The code that calls name.
     pub(crate) code: Arc<str>,
+    /// What it is called.
+    pub(crate) title: Titles,
+    /// Act and article as cited, 1 to 400 characters.
+    pub(crate) legal_basis: Box<str>,
 }
 
-/// A provider's permission.
-#[derive(Debug)]
-pub(crate) struct Grant {
-    /// Its id, as evidence names it.
-    pub(crate) id: Arc<str>,
-    /// The service it is for.
-    pub(crate) service: Arc<Service>,
-    /// Methods by name; `None` for all of the contract.
-    pub(crate) methods: Option<Vec<Box<str>>>,
-    /// Purposes; empty where the grant asks for none.
-    pub(crate) purposes: Vec<Arc<Purpose>>,
-    /// First microsecond since 1970-01-01 UTC at which it holds.
-    pub(crate) from_unix_us: i64,
-    /// First microsecond at which it holds no more.
-    pub(crate) until_unix_us: i64,
+#[cfg(test)]
+impl Purpose {
+    /// A purpose of which only the code matters.
+    pub(crate) fn for_tests(code: &str) -> Self {
+        let title = Titles::of(code, "", "").expect("a code");
+        Self { code: code.into(), title, legal_basis: "Law".into() }
+    }
 }
 
 /// One state of the directory.
@@ -76,12 +81,33 @@ pub(crate) struct Snapshot {
     pub(crate) methods: HashMap<Arc<str>, Arc<Method>>,
     /// Services by contract.
     pub(crate) services: HashMap<Arc<str>, Vec<Arc<Service>>>,
+    /// Names of members by id.
+    pub(crate) members: HashMap<Box<str>, Titles>,
+    /// Purposes by code.
+    pub(crate) purposes: HashMap<Arc<str>, Arc<Purpose>>,
+    /// Every grant by its id.
+    pub(crate) grants: HashMap<Arc<str>, Arc<Grant>>,
 }
 
 impl Snapshot {
     /// Addresses of the adapters that the gateway dials.
     pub(crate) fn dialled(&self) -> impl Iterator<Item = (&SystemId, &Arc<str>)> {
         self.systems.iter().filter_map(|(id, system)| system.dial.as_ref().map(|address| (id, address)))
+    }
+
+    /// The grant of an id, whoever holds it and whether or not it holds now.
+    pub(crate) fn grant(&self, id: &str) -> Option<&Arc<Grant>> {
+        self.grants.get(id)
+    }
+
+    /// The purpose of a code.
+    pub(crate) fn purpose(&self, code: &str) -> Option<&Arc<Purpose>> {
+        self.purposes.get(code)
+    }
+
+    /// Name of a member, the part of a system id before the slash.
+    pub(crate) fn member(&self, name: &str) -> Option<&Titles> {
+        self.members.get(name)
     }
 
     /// Whether `provider` offers `contract`.

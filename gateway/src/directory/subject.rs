@@ -5,13 +5,14 @@
 //! scalar one; of a oneof the last member set counts. The scan follows the same rules, so that it
 //! names the subject that the register will see. Repeated fields are all taken.
 
+mod kinds;
 mod plan;
 mod wire;
 
 use std::{collections::HashSet, sync::Arc};
 
 use plan::{Action, Node, Scalar};
-pub(crate) use plan::{Plan, PlanError};
+pub(crate) use plan::{Form, Plan, PlanError};
 use wire::{Reader, Value, WireError};
 
 /// Subjects that one message may name.

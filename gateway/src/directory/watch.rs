@@ -11,7 +11,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use ura_runtime::{config::ConfigErrors, process::Shutdown};
 
-use super::{Snapshot, file};
+use super::{
+    Snapshot,
+    file::{self, Refused},
+};
 
 /// How often the files are looked at. A change takes effect within this time.
 const POLL_MS: u64 = 200;
@@ -27,13 +30,70 @@ pub(crate) struct Directory {
 /// What a file looks like from outside.
 type Stamp = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 
+/// Longest reason of a refused change that is told, in bytes.
+const REFUSED_BYTES_MAX: usize = 2048;
+
+/// A change of the directory, published or refused, for whoever keeps evidence of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Version that the changed file names; empty where that could not be read.
+    pub(crate) version: Arc<str>,
+    /// SHA-256 of the file and of every contract that it names; of a refused file, of the file alone, and
+    /// `None` where it could not be read at all.
+    pub(crate) digest: Option<[u8; 32]>,
+    /// Version in force before; after a refusal it stays in force.
+    pub(crate) version_before: Arc<str>,
+    /// Digest of what was in force before.
+    pub(crate) digest_before: [u8; 32],
+    /// Why it is not published, the first 2048 bytes; `None` where it is.
+    pub(crate) refused: Option<String>,
+}
+
+impl Change {
+    /// A change that is to be published.
+    fn published(before: &Snapshot, after: &Snapshot) -> Self {
+        Self {
+            version: after.version.clone(),
+            digest: Some(after.digest),
+            version_before: before.version.clone(),
+            digest_before: before.digest,
+            refused: None,
+        }
+    }
+
+    /// A change that is not.
+    fn refused(before: &Snapshot, refused: &Refused) -> Self {
+        let mut reason = refused.errors.to_string();
+        reason.truncate(reason.floor_char_boundary(REFUSED_BYTES_MAX));
+        Self {
+            version: (*refused.version).into(),
+            digest: refused.digest,
+            version_before: before.version.clone(),
+            digest_before: before.digest,
+            refused: Some(reason),
+        }
+    }
+}
+
+/// What was seen at the looks before.
+pub(crate) struct Watched {
+    paths: Vec<PathBuf>,
+    stamp: Stamp,
+    /// The errors that the log has.
+    said: String,
+    /// The content whose refusal was told; its digest is missing where the file could not be read.
+    told: Option<Option<[u8; 32]>>,
+}
+
 impl Directory {
     /// Reads the file for the first time; also returns what [`Directory::follow`] has to watch.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<PathBuf>), ConfigErrors> {
-        let loaded = file::load(path)?;
+    pub(crate) fn open(path: &Path) -> Result<(Self, Watched), ConfigErrors> {
+        let loaded = file::load(path).map_err(|refused| refused.errors)?;
         let current = Arc::new(ArcSwap::from_pointee(loaded.snapshot));
         let (changed, _) = watch::channel(());
-        Ok((Self { path: path.into(), current, changed }, loaded.paths))
+        // Nothing was seen yet: what changed since this reading, changed before it was watched.
+        let watched = Watched { paths: loaded.paths, stamp: Stamp::new(), said: String::new(), told: None };
+        Ok((Self { path: path.into(), current, changed }, watched))
     }
 
     /// The snapshot to decide on.
@@ -52,11 +112,15 @@ impl Directory {
         self.changed.subscribe()
     }
 
-    /// Follows the files until the drain.
-    pub(crate) async fn follow(self, mut paths: Vec<PathBuf>, shutdown: Shutdown) {
-        // Nothing was seen yet: what changed since the first reading, changed before it was watched.
-        let mut seen = Stamp::new();
-        let mut said = String::new();
+    /// Follows the files until the drain. `tell` is called with each change: with a published one just
+    /// before requests are decided on it, with a refused one once for each content of the file. It must
+    /// not block.
+    pub(crate) async fn follow(
+        self,
+        mut watched: Watched,
+        shutdown: Shutdown,
+        tell: impl Fn(Change) + Send + Sync,
+    ) {
         let mut ticks = tokio::time::interval(Duration::from_millis(POLL_MS));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -64,39 +128,37 @@ impl Directory {
                 () = shutdown.draining() => return,
                 _ = ticks.tick() => {}
             }
-            let now = stamp(&paths);
-            // What was refused is tried again: a contract that it names may have come meanwhile.
-            if now == seen && said.is_empty() {
-                continue;
-            }
-            seen = now;
-            let path = self.path.clone();
-            // Compiling contracts takes milliseconds: off the runtime threads.
-            let Ok(result) = tokio::task::spawn_blocking(move || file::load(&path)).await else { continue };
-            match result {
-                Ok(loaded) => {
-                    said.clear();
-                    if loaded.paths != paths {
-                        paths = loaded.paths;
-                        seen.clear();
-                    }
-                    self.publish(loaded.snapshot);
+            self.look(&mut watched, &tell).await;
+        }
+    }
+
+    /// Looks at the files once.
+    async fn look(&self, watched: &mut Watched, tell: &(impl Fn(Change) + Sync)) {
+        let now = stamp(&watched.paths);
+        // What was refused is tried again: a contract that it names may have come meanwhile.
+        if now == watched.stamp && watched.said.is_empty() {
+            return;
+        }
+        watched.stamp = now;
+        let path = self.path.clone();
+        // Compiling contracts takes milliseconds: off the runtime threads.
+        let Ok(result) = tokio::task::spawn_blocking(move || file::load(&path)).await else { return };
+        match result {
+            Ok(loaded) => {
+                watched.said.clear();
+                watched.told = None;
+                if loaded.paths != watched.paths {
+                    watched.paths = loaded.paths;
+                    watched.stamp.clear();
                 }
-                Err(errors) => {
-                    let errors = errors.to_string();
-                    // Said once, not at every look.
-                    if errors != said {
-                        let version = &self.current.load().version;
-                        tracing::error!(kept = %version, "the changed directory is not published:\n{errors}");
-                        said = errors;
-                    }
-                }
+                self.publish(loaded.snapshot, tell);
             }
+            Err(refused) => self.keep(&refused, watched, tell),
         }
     }
 
     /// Publishes a snapshot, unless it says what the current one says.
-    fn publish(&self, snapshot: Snapshot) {
+    fn publish(&self, snapshot: Snapshot, tell: &impl Fn(Change)) {
         let before = self.current.load();
         if before.digest == snapshot.digest {
             return;
@@ -105,8 +167,24 @@ impl Directory {
             tracing::warn!(version = %snapshot.version, "the directory changed but kept its version; evidence tells them apart by digest only");
         }
         tracing::info!(version = %snapshot.version, before = %before.version, "directory published");
+        // Told first: no record of a decision on it comes before the record of the change itself.
+        tell(Change::published(&before, &snapshot));
         self.current.store(Arc::new(snapshot));
         self.changed.send_replace(());
+    }
+
+    /// Keeps the current snapshot, and says why: each thing once, not at every look.
+    fn keep(&self, refused: &Refused, watched: &mut Watched, tell: &impl Fn(Change)) {
+        let current = self.current.load();
+        let errors = refused.errors.to_string();
+        if errors != watched.said {
+            tracing::error!(kept = %current.version, "the changed directory is not published:\n{errors}");
+            watched.said = errors;
+        }
+        if watched.told != Some(refused.digest) {
+            watched.told = Some(refused.digest);
+            tell(Change::refused(&current, refused));
+        }
     }
 }
 
@@ -120,3 +198,6 @@ fn stamp(paths: &[PathBuf]) -> Stamp {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,25 +4,29 @@
 use std::{
     collections::VecDeque,
     future::{Future as _, poll_fn},
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
 use tokio::time::Instant;
+use ura_evidence::{
+    entry::Row,
+    keys::EpochKey,
+    writer::{Evidence, Fate, Recorded, Ticket},
+};
 use ura_proto::{
     ExchangeId,
     refusal::Reason,
-    v1::{Closing, Outcome, Progress},
+    v1::{Closing, Outcome, Progress, entry::Kind},
 };
 
-use super::{
-    entry::{Asked, Decided, Row, opening, pseudonyms},
-    writer::{Evidence, Fate, Recorded, Ticket},
-};
+use super::opening::{Asked, Decided, opening, subjects};
 use crate::{
     call::Call,
     directory::{Snapshot, subject::Found},
@@ -44,10 +48,21 @@ pub(crate) struct Ended {
 pub(crate) struct Ledger {
     evidence: Evidence,
     exchange: ExchangeId,
+    /// The same through the whole exchange, whatever becomes the present one meanwhile.
+    epoch: Arc<EpochKey>,
     salt: [u8; 32],
     arrived: Instant,
     fate: Arc<Fate>,
     state: Mutex<State>,
+}
+
+/// An adapter's connection, as the closing names it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Adapter {
+    /// SHA-256 of its certificate in DER; `None` for the gateway itself.
+    pub(crate) certificate: Option<[u8; 32]>,
+    /// Where it is.
+    pub(crate) address: SocketAddr,
 }
 
 /// What changes while the exchange goes on.
@@ -63,7 +78,10 @@ struct State {
     opening: Option<Recorded>,
     opened: bool,
     closed: bool,
-    sent: bool,
+    /// Whom the call is on its way to.
+    sent: Option<Adapter>,
+    /// When the head of the answer came.
+    answered: Option<Instant>,
     /// What the closing says of the register's side.
     ended: Option<Outcome>,
     /// Why the bus gave the request up while it was on its way.
@@ -73,7 +91,8 @@ struct State {
 impl Ledger {
     /// A ledger without entries.
     pub(crate) fn new(evidence: &Evidence, call: &Call) -> Self {
-        let salt = evidence.epoch().salt(call.exchange);
+        let epoch = evidence.epoch();
+        let salt = epoch.salt(call.exchange);
         let mut salted = digest::Context::new(&digest::SHA256);
         salted.update(&salt);
         let state = State {
@@ -86,13 +105,15 @@ impl Ledger {
             opening: None,
             opened: false,
             closed: false,
-            sent: false,
+            sent: None,
+            answered: None,
             ended: None,
             fault: None,
         };
         Self {
             evidence: evidence.clone(),
             exchange: call.exchange,
+            epoch,
             salt,
             arrived: call.arrived,
             fate: Arc::default(),
@@ -133,14 +154,19 @@ impl Ledger {
         self.exchange
     }
 
-    /// Notes that the call is on its way to an adapter.
-    pub(crate) fn sent(&self) {
-        self.state().sent = true;
+    /// Notes that the call is on its way to this adapter.
+    pub(crate) fn sent(&self, adapter: Adapter) {
+        self.state().sent = Some(adapter);
+    }
+
+    /// Notes that the head of the answer is there.
+    pub(crate) fn answered(&self) {
+        self.state().answered = Some(Instant::now());
     }
 
     /// Notes that an adapter handed the call back untouched.
     pub(crate) fn not_sent(&self) {
-        self.state().sent = false;
+        self.state().sent = None;
     }
 
     /// Notes why the request is given up on its way: the caller is told this, not what the adapter
@@ -161,14 +187,17 @@ impl Ledger {
         call: &Call,
         directory: &Snapshot,
         decided: &Decided<'_>,
-        subjects: &[Found],
+        found: &[Found],
         complete: bool,
     ) -> Result<(), Refusal> {
+        let (committed, openings) = subjects(found, &self.epoch, self.exchange);
         let mut state = self.state();
-        let asked = Asked { subjects, digest: finished(&state.request), bytes: state.request_bytes };
+        let asked =
+            Asked { subjects: committed, digest: finished(&state.request), bytes: state.request_bytes };
         state.request_told = complete;
-        let record = opening(call, directory, decided, asked, self.evidence.epoch(), &self.salt);
-        let row = Row::opening(self.exchange, call.arrived_unix_us, record);
+        let record = opening(call, directory, decided, asked, &self.epoch, &self.salt);
+        let row =
+            Row::with_subjects(Some(self.exchange), call.arrived_unix_us, Kind::Opening(record), openings);
         let ticket = self.evidence.submit(row, &self.fate).ok_or_else(unavailable)?;
         state.waiting.push_back(ticket);
         state.opened = true;
@@ -196,18 +225,18 @@ impl Ledger {
     }
 
     /// Queues subjects that became known later; the answer waits for the record.
-    pub(crate) fn subjects(&self, subjects: &[Found], from_reply: bool) -> Result<(), Refusal> {
+    pub(crate) fn subjects(&self, found: &[Found], from_reply: bool) -> Result<(), Refusal> {
+        let (committed, openings) = subjects(found, &self.epoch, self.exchange);
         let mut state = self.state();
         let progress = Progress {
-            subjects: pseudonyms(subjects, self.evidence.epoch()),
+            subjects: committed,
             request_digest: Vec::new(),
             request_bytes: state.request_bytes,
             from_reply,
         };
-        let ticket = self
-            .evidence
-            .submit(Row::progress(self.exchange, self.now(), progress), &self.fate)
-            .ok_or_else(unavailable)?;
+        let kind = Kind::Progress(progress);
+        let row = Row::with_subjects(Some(self.exchange), self.now(), kind, openings);
+        let ticket = self.evidence.submit(row, &self.fate).ok_or_else(unavailable)?;
         state.waiting.push_back(ticket);
         Ok(())
     }
@@ -222,9 +251,8 @@ impl Ledger {
             from_reply: false,
         };
         state.request_told = true;
-        self.evidence
-            .submit(Row::progress(self.exchange, self.now(), progress), &self.fate)
-            .ok_or_else(unavailable)
+        let row = Row::new(Some(self.exchange), self.now(), Kind::Progress(progress));
+        self.evidence.submit(row, &self.fate).ok_or_else(unavailable)
     }
 
     /// Whether some record of this exchange could not be made.
@@ -263,25 +291,39 @@ impl Ledger {
             reply_digest: finished(&state.reply),
             reply_bytes: state.reply_bytes,
             request_bytes: state.request_bytes,
-            duration_us: u64::try_from(self.arrived.elapsed().as_micros()).unwrap_or(u64::MAX),
+            duration_us: us(self.arrived.elapsed()),
             refusal: ended.refusal.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
             request_digest: if state.request_told { Vec::new() } else { finished(&state.request) },
+            answered_us: state.answered.map_or(0, |at| us(at.duration_since(self.arrived)).max(1)),
+            adapter_certificate: state
+                .sent
+                .as_ref()
+                .and_then(|adapter| adapter.certificate)
+                .map(Vec::from)
+                .unwrap_or_default(),
+            adapter_address: state
+                .sent
+                .as_ref()
+                .map(|adapter| adapter.address.to_string())
+                .unwrap_or_default(),
         };
-        Some(self.evidence.submit_closing(Row::closing(self.exchange, self.now(), closing), &self.fate))
+        let row = Row::new(Some(self.exchange), self.now(), Kind::Closing(closing));
+        Some(self.evidence.submit_closing(row, &self.fate))
     }
 
     /// What is known of the register's side if the exchange ended now.
     pub(crate) fn outcome(&self) -> Outcome {
         let state = self.state();
-        state.ended.unwrap_or(if state.sent { Outcome::MaybeExecuted } else { Outcome::NeverSent })
+        state.ended.unwrap_or(if state.sent.is_some() { Outcome::MaybeExecuted } else { Outcome::NeverSent })
     }
 
     /// The receipt: where the opening stands, and the salt.
     pub(crate) fn receipt(&self) -> Option<HeaderValue> {
-        let opening = self.state().opening?;
+        let state = self.state();
+        let opening = state.opening.as_ref()?;
         let text = format!(
             "log={};index={};leaf={};salt={}",
-            self.evidence.origin(),
+            opening.origin,
             opening.index,
             URL_SAFE_NO_PAD.encode(opening.leaf_hash),
             URL_SAFE_NO_PAD.encode(self.salt)
@@ -297,6 +339,11 @@ impl Drop for Ledger {
         // Nobody waits for it: the caller is gone.
         drop(self.close(Ended { status: CANCELLED, outcome, refusal: None }));
     }
+}
+
+/// Microseconds.
+fn us(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The digest of what was taken so far.

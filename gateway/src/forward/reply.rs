@@ -14,6 +14,7 @@ use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
+use ura_evidence::writer::Ticket;
 use ura_proto::{
     metadata,
     refusal::{Language, Reason},
@@ -31,7 +32,7 @@ use crate::{
     },
     config::Limits,
     error::{Refusal, without_own_error_info},
-    evidence::{Ended, Ledger, Ticket, unavailable},
+    evidence::{Ended, Ledger, unavailable},
     plug::InFlight,
     policy::Permit,
 };

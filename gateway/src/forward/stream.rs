@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
+use ura_evidence::writer::Ticket;
 
 use super::{
     flow::Flow,
@@ -26,7 +27,7 @@ use crate::{
     config::Limits,
     directory::contract::Method,
     error::Refusal,
-    evidence::{Ledger, Ticket, unavailable},
+    evidence::{Ledger, unavailable},
 };
 
 /// A streamed request on its way to the adapter.

@@ -16,7 +16,7 @@ use ura_proto::{
 
 use crate::{
     call::body::Outbound,
-    directory::{ServiceKey, Snapshot},
+    directory::{ServiceKey, Snapshot, System},
 };
 
 /// Services that every adapter may have and that no contract is made of.
@@ -91,6 +91,11 @@ pub(super) async fn reflect(calls: &OwnCalls) -> Result<Vec<ServiceDescriptor>, 
     tokio::time::timeout(QUESTION_TIMEOUT, asked).await.unwrap_or_else(|_| Err(late()))
 }
 
+/// Whether a system may answer a contract: a provider, or a gateway for the contracts of the bus.
+fn may_answer(system: &System, contract: &str) -> bool {
+    system.provider || (system.gateway && contract.starts_with("ura.v1."))
+}
+
 /// What of an offer the directory allows.
 pub(super) struct Verdict {
     /// Services that the plug answers from now on.
@@ -108,7 +113,7 @@ pub(super) fn admit(directory: &Snapshot, provider: &SystemId, offered: &[Servic
             _ if !directory.systems.contains_key(provider) => {
                 format!("{provider} is not in the directory; enter it in [[systems]] with the role provider")
             }
-            _ if !directory.systems.get(provider).is_some_and(|system| system.provider) => {
+            _ if !directory.systems.get(provider).is_some_and(|system| may_answer(system, name)) => {
                 format!("{provider} does not have the role provider in the directory")
             }
             None => format!("contract {name} is not approved in the directory; enter it in [[contracts]]"),

@@ -60,7 +60,9 @@ const LEAVE_GRACE: Duration = Duration::from_millis(300);
 pub(crate) struct Conversation {
     /// The adapter's system, by its certificate.
     pub(crate) provider: SystemId,
-    /// Its address, for the log.
+    /// SHA-256 of that certificate in DER; `None` where the other end is the gateway itself.
+    pub(crate) certificate: Option<[u8; 32]>,
+    /// Its address, for the log and for evidence.
     pub(crate) address: SocketAddr,
     /// When its certificate ends.
     pub(crate) until: Instant,
@@ -102,7 +104,7 @@ where
         }
     };
     let calls = OwnCalls(sender.clone());
-    let plug = Arc::new(Plug::new(provider.clone(), sender));
+    let plug = Arc::new(Plug::new(provider.clone(), conversation.certificate, *address, sender));
     let _entered = Entered { plugs: conversation.plugs.clone(), plug: plug.clone() };
     let connection = tokio::spawn(connection);
     let ended = tokio::select! {

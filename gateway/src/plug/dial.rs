@@ -133,6 +133,7 @@ impl Dialler {
         let (stream, peer) = tls::connect(&self.address, config, CONNECT_TIMEOUT).await?;
         let conversation = Conversation {
             provider: self.provider.clone(),
+            certificate: Some(peer.fingerprint),
             address: peer.address,
             // Before the certificate ends, and never all connections together.
             until: Clock::system().instant_of(peer.not_after_unix_s - RENEW_BEFORE_S * (1 + self.index)),

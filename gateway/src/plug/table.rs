@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -20,6 +21,10 @@ use crate::{call::body::Outbound, directory::ServiceKey};
 pub(crate) struct Plug {
     /// Whose adapter it is.
     pub(super) provider: SystemId,
+    /// SHA-256 of its certificate in DER; `None` for the gateway itself.
+    certificate: Option<[u8; 32]>,
+    /// Where it is.
+    address: SocketAddr,
     sender: SendRequest<Outbound>,
     in_flight: AtomicUsize,
     /// Contracts accepted on it, each with its health.
@@ -30,9 +35,16 @@ pub(crate) struct Plug {
 
 impl Plug {
     /// A plug that answers nothing yet.
-    pub(super) fn new(provider: SystemId, sender: SendRequest<Outbound>) -> Self {
+    pub(super) fn new(
+        provider: SystemId,
+        certificate: Option<[u8; 32]>,
+        address: SocketAddr,
+        sender: SendRequest<Outbound>,
+    ) -> Self {
         Self {
             provider,
+            certificate,
+            address,
             sender,
             in_flight: AtomicUsize::new(0),
             contracts: ArcSwap::default(),
@@ -56,6 +68,16 @@ impl InFlight {
     /// The connection to send on.
     pub(crate) fn sender(&self) -> SendRequest<Outbound> {
         self.0.sender.clone()
+    }
+
+    /// SHA-256 of the adapter's certificate in DER; `None` for the gateway itself.
+    pub(crate) fn certificate(&self) -> Option<[u8; 32]> {
+        self.0.certificate
+    }
+
+    /// Where the adapter is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address
     }
 }
 

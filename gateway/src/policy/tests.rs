@@ -9,7 +9,7 @@ use ura_runtime::trace::TraceContext;
 use super::*;
 use crate::{
     call::Encoding,
-    directory::{Directory, Purpose, ServiceKey},
+    directory::{Directory, Disclosure, Purpose, ServiceKey},
 };
 
 const PROTO: &str = r#"
@@ -61,11 +61,14 @@ fn snapshot(grants: &[GrantRow<'_>]) -> Snapshot {
             let key = ServiceKey { contract: "t.v1.S".into(), provider: provider.parse().expect("valid") };
             Arc::new(Grant {
                 id: format!("g{number}").into(),
+                consumer: "a/portal".parse().expect("valid"),
                 service: Arc::new(Service { key }),
                 methods: methods.map(|names| names.iter().map(|name| (*name).into()).collect()),
-                purposes: purposes.iter().map(|code| Arc::new(Purpose { code: (*code).into() })).collect(),
+                purposes: purposes.iter().map(|code| Arc::new(Purpose::for_tests(code))).collect(),
                 from_unix_us: *from,
                 until_unix_us: *until,
+                disclosure: Disclosure::Immediate,
+                digest: [0; 32],
             })
         })
         .collect();
@@ -78,6 +81,7 @@ fn call(method: &str, provider: Option<&str>, purpose: Option<&str>, key: bool) 
     Call {
         exchange: ExchangeId::at(1),
         consumer: "a/portal".parse().expect("valid"),
+        certificate: [0; 32],
         path: method.into(),
         provider: provider.map(|id| id.parse().expect("valid")),
         purpose: purpose.map(Into::into),
@@ -101,7 +105,7 @@ const TWO: GrantRow<'_> = ("a/two", None, &[], ALWAYS.0, ALWAYS.1);
 
 fn outcome(snapshot: &Snapshot, call: &Call, now: i64) -> Outcome {
     decide(snapshot, call, now, &mut Located::default())
-        .map(|p| (p.provider().to_string(), p.grant().to_owned(), p.purpose().map(str::to_owned)))
+        .map(|p| (p.provider().to_string(), p.grant().id.to_string(), p.purpose().map(str::to_owned)))
         .map_err(|refusal| refusal.reason)
 }
 

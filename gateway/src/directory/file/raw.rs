@@ -44,6 +44,7 @@ pub(super) struct RawSystem {
     pub(super) id: Spanned<String>,
     pub(super) roles: Vec<Spanned<Role>>,
     pub(super) dial: Option<Spanned<String>>,
+    pub(super) cosigner: Option<Spanned<String>>,
 }
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
@@ -52,6 +53,7 @@ pub(super) enum Role {
     Consumer,
     Provider,
     Gateway,
+    Auditor,
 }
 
 #[derive(Deserialize)]
@@ -62,6 +64,7 @@ pub(super) struct RawContract {
     #[serde(default)]
     pub(super) proto_paths: Vec<String>,
     pub(super) descriptor_set: Option<Spanned<String>>,
+    pub(super) retention_days: Option<Spanned<i64>>,
 }
 
 #[derive(Deserialize)]
@@ -91,4 +94,6 @@ pub(super) struct RawGrant {
     pub(super) purposes: Vec<Spanned<String>>,
     pub(super) from: Option<Spanned<toml::value::Datetime>>,
     pub(super) until: Option<Spanned<toml::value::Datetime>>,
+    /// A word or a table of one key.
+    pub(super) disclosure: Option<Spanned<toml::Value>>,
 }

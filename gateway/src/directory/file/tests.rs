@@ -1,5 +1,7 @@
 //! Directory files, right and wrong.
 
+mod evidence;
+
 use super::*;
 
 pub(crate) const PROTO: &str = r#"
@@ -60,7 +62,7 @@ fn load_text(text: &str) -> Result<Loaded, ConfigErrors> {
     std::fs::write(dir.path().join("t.proto"), PROTO).expect("temporary folder");
     let path = dir.path().join("directory.toml");
     std::fs::write(&path, text).expect("temporary folder");
-    load(&path)
+    load(&path).map_err(|refused| refused.errors)
 }
 
 #[test]
@@ -105,7 +107,7 @@ fn files_that_reflection_cannot_tell_apart_are_refused() {
             format!("{GOOD}\n[[contracts]]\nname = \"{package}.S\"\nproto = \"other/{file}\"\n{more}\n");
         let path = dir.path().join("directory.toml");
         std::fs::write(&path, text).expect("temporary folder");
-        load(&path).map(|_| ()).map_err(|errors| errors.to_string())
+        load(&path).map(|_| ()).map_err(|refused| refused.errors.to_string())
     };
     for file in ["t.proto", "health.proto"] {
         let told = load_with("u.v1", file).expect_err("two files of one path");

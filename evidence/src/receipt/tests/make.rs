@@ -1,0 +1,120 @@
+//! Receipts from a store.
+
+use ura_log::{checkpoint::cosign, note::Note};
+use ura_proto::v1::{Disclosure, Withheld};
+
+use super::*;
+use crate::{
+    find::{self, ReadError},
+    sample::{BEGIN_US, Sample},
+    store::Cosignature,
+};
+
+/// A log with one exchange: opening, progress, disclosure, closing, at indexes 100 to 103.
+async fn sample() -> (Sample, ExchangeId) {
+    let mut sample = Sample::sqlite().await;
+    sample.append(&Sample::gaps(100)).await;
+    let exchange = sample.exchange();
+    let withheld = vec![Withheld { grant: "g-police".into(), accesses: 1, until_unix_us: i64::MAX }];
+    let rows = [
+        sample.opening(exchange, BEGIN_US, Some("1234567890"), |_| {}),
+        Row::new(Some(exchange), BEGIN_US, Kind::Progress(Progress::default())),
+        Row::new(Some(exchange), BEGIN_US, Kind::Disclosure(Disclosure { told: 0, withheld })),
+        Sample::closing(exchange, BEGIN_US),
+    ];
+    sample.append(&rows).await;
+    (sample, exchange)
+}
+
+fn trust(sample: &Sample) -> Trust {
+    Trust { keys: vec![sample.signer.key().clone()], ..Trust::default() }
+}
+
+#[tokio::test]
+async fn a_receipt_is_made_once_a_checkpoint_covers_all_of_it() {
+    let (mut sample, exchange) = sample().await;
+    let reader = sample.reader().await;
+    let keys = [sample.signer.key().clone()];
+    let error = make(&reader, exchange, None, &keys).await.expect_err("not signed yet");
+    assert!(matches!(error, ReadError::NotCovered { size: 104, .. }), "{error}");
+    sample.checkpoint().await;
+    sample.append(&Sample::gaps(300)).await;
+    sample.checkpoint().await;
+    let salt = sample.keys.newest().salt(exchange);
+    let receipt = make(&reader, exchange, Some(salt), &keys).await.expect("made");
+    let receipt = Receipt::from_json(&receipt.to_json()).expect("own JSON");
+    let verified = verify(&receipt, &trust(&sample), &Kept::default()).expect("true");
+    // What was withheld from a citizen is not told to the portal.
+    let indexes: Vec<u64> = verified.entries.iter().map(|proved| proved.index).collect();
+    assert_eq!(indexes, [100, 101, 103]);
+    assert_eq!((receipt.salt, verified.checkpoint.size), (Some(Salt(salt)), 404));
+    let nobody = make(&reader, ExchangeId::at(1), None, &keys).await.expect_err("nothing");
+    assert!(matches!(nobody, ReadError::NoExchange(_)), "{nobody}");
+}
+
+#[tokio::test]
+async fn a_receipt_prefers_what_others_cosigned() {
+    let (mut sample, exchange) = sample().await;
+    let witness = Signer::generate("witness.test", KeyKind::CosignatureV1).expect("a key");
+    for _ in 0..3 {
+        sample.checkpoint().await;
+        sample.append(&Sample::gaps(1)).await;
+    }
+    let reader = sample.reader().await;
+    let receipt = make(&reader, exchange, None, &[]).await.expect("made");
+    let trust = Trust { witnesses: vec![witness.key().clone()], ..trust(&sample) };
+    let verified = verify(&receipt, &trust, &Kept::default()).expect("true");
+    assert_eq!((verified.checkpoint.size, verified.cosigned.len()), (106, 0));
+    let row = reader.checkpoint_at_least(sample.log, 105).await.expect("read").expect("there");
+    let note: Note = row.note.parse().expect("a note");
+    let line = cosign(&note, &witness, 7).expect("cosigned").to_string();
+    let cosignature = Cosignature { name: "witness.test".into(), line, time_s: 7 };
+    assert!(sample.store.add_cosignature(sample.log, 105, &cosignature).await.expect("kept"));
+    let receipt = make(&reader, exchange, None, &[]).await.expect("made");
+    let verified = verify(&receipt, &trust, &Kept::default()).expect("true");
+    let cosigned = [Cosigned { name: "witness.test".into(), unix_s: 7 }];
+    assert_eq!((verified.checkpoint.size, &verified.cosigned[..]), (105, &cosigned[..]));
+}
+
+#[tokio::test]
+async fn a_trailer_is_held_against_the_opening_in_the_store() {
+    let (sample, exchange) = sample().await;
+    let reader = sample.reader().await;
+    let opening = find::at(&reader, crate::sample::ORIGIN, 100).await.expect("read").expect("there");
+    let salt = Salt(sample.keys.newest().salt(exchange));
+    let trailer =
+        Trailer { log: crate::sample::ORIGIN.into(), index: 100, leaf_hash: opening.leaf_hash, salt };
+    trailer.check(&opening).expect("the same");
+    let next = find::at(&reader, crate::sample::ORIGIN, 101).await.expect("read").expect("there");
+    assert!(matches!(trailer.check(&next), Err(ReceiptError::OtherTrailer { field: "index" })));
+    assert!(find::at(&reader, crate::sample::ORIGIN, 104).await.expect("read").is_none());
+    let error = find::at(&reader, "ura.test/none", 0).await.expect_err("no such log");
+    assert!(matches!(error, ReadError::NoLog(_)), "{error}");
+}
+
+#[tokio::test]
+async fn an_altered_store_makes_no_receipt() {
+    // The root that was signed is another one than the rows have.
+    let (mut sample, exchange) = sample().await;
+    let frontier = std::mem::take(&mut sample.frontier);
+    for n in 0..frontier.size() {
+        sample.frontier.append([u8::try_from(n).expect("small"); 32]);
+    }
+    sample.checkpoint().await;
+    let error = make(&sample.reader().await, exchange, None, &[]).await.expect_err("forked");
+    assert!(matches!(error, ReadError::Proof { .. }), "{error}");
+    // An id is given once.
+    let again = sample.opening(exchange, BEGIN_US, None, |_| {});
+    sample.append(&[again]).await;
+    let error = make(&sample.reader().await, exchange, None, &[]).await.expect_err("opened twice");
+    assert!(matches!(error, ReadError::SeveralOpenings(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_removed_exchange_has_no_receipt() {
+    let (mut sample, exchange) = sample().await;
+    sample.remove(&[100, 101, 102, 103]).await;
+    sample.checkpoint().await;
+    let error = make(&sample.reader().await, exchange, None, &[]).await.expect_err("gone");
+    assert!(matches!(error, ReadError::NoExchange(_)), "{error}");
+}

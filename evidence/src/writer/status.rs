@@ -1,0 +1,82 @@
+//! What the writer's state looks like from outside: a few numbers that anybody may read at any time.
+
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+};
+
+/// The log as its writer sees it now. Numbers of one moment need not fit each other exactly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Name of the log.
+    pub origin: Arc<str>,
+    /// Entries that this writer knows to be on disk, others' included.
+    pub size: u64,
+    /// Entries under the newest checkpoint of this writer.
+    pub signed_size: u64,
+    /// Records that wait to be taken by the writer.
+    pub queued: usize,
+    /// Closings and administrative records that wait for the log to be writable again.
+    pub waiting: usize,
+    /// Whether records can be made; where not, calls are refused.
+    pub available: bool,
+    /// Another process took the log over.
+    pub fenced: bool,
+    /// The log was sealed by another; a new generation is begun.
+    pub sealed: bool,
+}
+
+/// [`Status`], as the writer and the handles share it.
+#[derive(Debug)]
+pub(super) struct Gauges {
+    origin: RwLock<Arc<str>>,
+    pub(super) size: AtomicU64,
+    pub(super) signed_size: AtomicU64,
+    pub(super) queued: AtomicUsize,
+    pub(super) waiting: AtomicUsize,
+    pub(super) available: AtomicBool,
+    pub(super) fenced: AtomicBool,
+    pub(super) sealed: AtomicBool,
+}
+
+impl Gauges {
+    pub(super) fn new(origin: Arc<str>) -> Self {
+        Self {
+            origin: RwLock::new(origin),
+            size: AtomicU64::new(0),
+            signed_size: AtomicU64::new(0),
+            queued: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            available: AtomicBool::new(true),
+            fenced: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn origin(&self) -> Arc<str> {
+        // A name is swapped whole: there is no half-written one.
+        Arc::clone(&self.origin.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_origin(&self, origin: Arc<str>) {
+        *self.origin.write().unwrap_or_else(PoisonError::into_inner) = origin;
+    }
+
+    /// Whether records can be made.
+    pub(super) fn is_available(&self) -> bool {
+        self.available.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn status(&self) -> Status {
+        Status {
+            origin: self.origin(),
+            size: self.size.load(Ordering::Relaxed),
+            signed_size: self.signed_size.load(Ordering::Relaxed),
+            queued: self.queued.load(Ordering::Relaxed),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            available: self.is_available(),
+            fenced: self.fenced.load(Ordering::Relaxed),
+            sealed: self.sealed.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,3 +1,0 @@
-drop table body;
-drop index entry_exchange;
-drop table entry;
