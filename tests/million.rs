@@ -52,6 +52,7 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Wanted {
             other => panic!("{other}: not known; {USAGE}"),
         }
     }
+    assert!(wanted.sqlite || wanted.postgres, "no store is left; {USAGE}");
     wanted
 }
 

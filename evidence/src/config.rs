@@ -53,7 +53,7 @@ const fn default_queue_entries_max() -> usize {
 }
 
 const fn default_batch_entries_max() -> usize {
-    512
+    2048
 }
 
 const fn default_checkpoint_interval_ms() -> u64 {
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(config.store, "sqlite:/etc/ura/evidence.db?synchronous=EXTRA");
         assert_eq!(config.keys, Path::new("/etc/ura/keys"));
         assert_eq!(config.log_keys, Path::new("/etc/ura/log-keys"));
-        assert_eq!((config.queue_entries_max, config.batch_entries_max), (16_384, 512));
+        assert_eq!((config.queue_entries_max, config.batch_entries_max), (16_384, 2048));
         assert_eq!((config.checkpoint_interval_ms, config.seal_after_ms), (1000, 60_000));
     }
 

@@ -314,7 +314,8 @@ async fn keys_are_replaced_and_what_was_before_still_verifies() {
     assert!(error.contains("--config or --dir"), "{error}");
     world.holds(&["rotate-epoch-key", "--dir", "%"]).await;
     world.record(&["12"]).await;
-    assert_eq!(world.count(kind::KEY_CHANGE).await, 2);
+    // The epoch key, the announcement of the log key, and that it is in use.
+    assert_eq!(world.count(kind::KEY_CHANGE).await, 3);
     assert!(world.path("log-keys/000002.log.pub").exists(), "the gateway took it up");
     world.holds(&["verify", "--dir", "%", "--key", "%/log-keys/000001.log.pub"]).await;
 

@@ -110,7 +110,7 @@ fn judge(by: By, exchange: &Exchange, found: &[Found]) {
             assert!(found.iter().any(is_it), "{by:?}: {exchange:?} is not found");
         }
         _ => {
-            assert!(!found.is_empty(), "{by:?}")
+            assert!(!found.is_empty(), "{by:?}");
         }
     }
 }

@@ -39,8 +39,7 @@ const UNKNOWN_MIN: usize = OPEN_MIN / 2;
 const CONSUMERS: usize = 8;
 /// Rounds of calls of each.
 const ROUNDS: usize = 12;
-/// Calls that the second gateway must have answered while the first stood still in its transaction. The server ends
-/// such a transaction after ten seconds.
+/// Calls of the second answered while the first stood still in its transaction, which the server ends after 10 s.
 const ANSWERED_MIN: usize = 16;
 
 /// What the entries of a log say, in their order.

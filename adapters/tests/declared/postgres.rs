@@ -51,8 +51,11 @@ create table SCHEMA.pagesa (celesi text unique, shuma numeric(12,2));
 
 /// A register in a schema of this name; the server ends with the first part.
 async fn subject(schema: &str) -> ((Postgres, Folder), Subject, tokio_postgres::Client) {
-    let server = Postgres::start().await;
-    let (url, client) = (server.url(), server.client().await);
+    let server = Postgres::start(&["fsync=off"]);
+    let url = server.url();
+    let (client, connection) =
+        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("PostgreSQL");
+    tokio::spawn(connection);
     client.batch_execute(&SCHEMA.replace("SCHEMA", schema)).await.expect("a schema");
     let folder = Folder::new();
     let register = format!(

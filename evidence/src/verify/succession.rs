@@ -32,7 +32,8 @@ pub(super) struct Changes {
 impl Changes {
     /// Entry `index` says that a key takes the place of the one before. Indexes ascend.
     pub(super) fn announced(&mut self, index: u64, key: usize) {
-        self.announced.insert(key, index);
+        // A writer may repeat the entry: what counts is from when on the key was known.
+        self.announced.entry(key).or_insert(index);
     }
 
     /// These keys of the log signed a checkpoint that fits the entries. Sizes ascend.
@@ -70,7 +71,8 @@ mod tests {
     fn a_replaced_key_signs_nothing_behind_its_successor() {
         let late = |old, new, index, size| Some(Late { old, new, index, size });
         // Keys 1 and 2 are announced by entries 4 and 9.
-        let table: [(&[(usize, u64)], Option<Late>); 9] = [
+        type Signed = &'static [(usize, u64)];
+        let table: [(Signed, Option<Late>); 9] = [
             (&[(0, 3)], None),
             (&[(0, 4)], None),
             (&[(0, 5)], late(0, 1, 4, 5)),

@@ -23,12 +23,23 @@ async fn indexes(tickets: Vec<Ticket>) -> Vec<u64> {
 
 /// Gives the log to some other process, as whoever starts does.
 pub(super) async fn steal(rig: &Rig, holder: &str) -> i64 {
-    let row = rig.row().await;
-    let token = row.last_token + 1;
-    let new =
-        NewLease { token, holder: holder.to_owned(), previous_token: 0, previous_holder: String::new() };
-    assert!(rig.store().await.take(row.log, &row, &new).await.expect("the store answers"));
-    token
+    patient(Box::pin(async {
+        loop {
+            let row = rig.row().await;
+            let token = row.last_token + 1;
+            let new = NewLease {
+                token,
+                holder: holder.to_owned(),
+                previous_token: 0,
+                previous_holder: String::new(),
+            };
+            // Whoever writes the log gives signs of life meanwhile.
+            if rig.store().await.take(row.log, &row, &new).await.expect("the store answers") {
+                return token;
+            }
+        }
+    }))
+    .await
 }
 
 /// A process of this machine that has ended.
