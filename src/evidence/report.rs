@@ -93,14 +93,8 @@ pub(super) fn text(report: &Report, asked: &Asked, out: &mut impl Write) -> std:
     if let Some(sealed) = &report.sealed {
         line("ended", &sealed.to_string())?;
     }
-    if report.own_size < report.signed_size {
-        let by = report.sealed.as_ref().map_or("another gateway", |sealed| &sealed.by);
-        line(
-            "on the word of",
-            &format!("the log's own key: entries 0 to {}", report.own_size.saturating_sub(1)),
-        )?;
-        let (from, last) = (report.own_size, report.signed_size.saturating_sub(1));
-        line("on the word of", &format!("{by} alone: entries {from} to {last}"))?;
+    for vouched in on_the_word_of(report) {
+        line("on the word of", &vouched)?;
     }
     for problem in &report.problems {
         line("problem", &problem.to_string())?;
@@ -108,17 +102,30 @@ pub(super) fn text(report: &Report, asked: &Asked, out: &mut impl Write) -> std:
     if report.more_problems > 0 {
         line("problem", &format!("{} more, not shown", report.more_problems))?;
     }
-    line(
-        "verdict",
-        &match (asked.holds(report), asked.same_hand, report.unsigned) {
-            (false, ..) => "does not hold".to_owned(),
-            (true, Some(_), _) => AGREES.to_owned(),
-            (true, None, 0) => "holds".to_owned(),
-            (true, None, new) => {
-                format!("holds, but for the newest {}, which the gateway has still to sign", entry(new))
-            }
-        },
-    )
+    line("verdict", &verdict(report, asked))
+}
+
+/// Which entries stand on whose word, where that is not the log's own key alone.
+fn on_the_word_of(report: &Report) -> Vec<String> {
+    if report.own_size >= report.signed_size {
+        return Vec::new();
+    }
+    let by = report.sealed.as_ref().map_or("another gateway", |sealed| &sealed.by);
+    let (from, last) = (report.own_size, report.signed_size.saturating_sub(1));
+    let own = format!("the log's own key: entries 0 to {}", from.saturating_sub(1));
+    vec![own, format!("{by} alone: entries {from} to {last}")]
+}
+
+/// What it all comes to.
+fn verdict(report: &Report, asked: &Asked) -> String {
+    match (asked.holds(report), asked.same_hand, report.unsigned) {
+        (false, ..) => "does not hold".to_owned(),
+        (true, Some(_), _) => AGREES.to_owned(),
+        (true, None, 0) => "holds".to_owned(),
+        (true, None, new) => {
+            format!("holds, but for the newest {}, which the gateway has still to sign", entry(new))
+        }
+    }
 }
 
 fn entries(size: u64, kinds: &BTreeMap<i64, u64>) -> String {

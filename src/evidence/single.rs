@@ -219,6 +219,11 @@ fn print(verified: &Verified, silent: &[String], as_json: bool) -> Result<(), Fa
         writeln!(out, "{}", json_line(&json))?;
         return Ok(());
     }
+    conclusion(verified, silent, &mut out)
+}
+
+/// Who signed what was shown, what of it fits the kept bytes, and what it all comes to.
+fn conclusion(verified: &Verified, silent: &[String], out: &mut impl std::io::Write) -> Result<(), Failure> {
     let (size, log, key) = (verified.checkpoint.size, plain(&verified.log), plain(&name(&verified.key)));
     writeln!(out, "checkpoint of {size} entries of {log}: signed by {key}")?;
     if verified.key_from == KeyFrom::OtherGateway {

@@ -87,10 +87,12 @@ async fn a_log_s_key_is_replaced_while_it_is_written(on: EvidenceStore) {
         let old = keys.last().unwrap().clone();
         until_signed_by(&world, &client, &new).await;
         let changes = changes(&world).await;
-        assert_eq!(changes.len(), round + 1, "{changes:?}");
-        let (announced, change) = &changes[round];
+        // Announced under the old key, and said again when the new one is in use.
+        assert_eq!(changes.len(), 2 * (round + 1), "{changes:?}");
+        let [(announced, change), (in_use, again)] = &changes[2 * round..] else { panic!("{changes:?}") };
         let (log_key, before) = (new.to_string(), old.to_string());
         assert_eq!(*change, KeyChange { log_key, epoch: String::new(), before });
+        assert_eq!((again, in_use > announced), (change, true));
         // The old key signed the announcement; behind that only the new one signs.
         let rows = checkpoints(&world).await;
         let covering = rows.iter().filter(|row| row.size > *announced && signed_by(row, &old));

@@ -7,7 +7,7 @@ use ura_proto::v1::StoredEntry;
 
 use super::{BundleProblem, ExportError, folder::Target};
 use crate::{
-    entry::{kind, leaf},
+    entry::leaf,
     source::bundle,
     store::StoredRow,
     verify::reading::{Beside, Facts, Told, read},
@@ -34,14 +34,18 @@ pub(super) struct Announced {
 
 impl Announced {
     fn take(&mut self, index: u64, facts: Facts) {
-        if let Told::Keys(keys) = facts.told {
-            if facts.kind == kind::KEY_CHANGE && !keys.is_empty() {
+        let keys = match facts.told {
+            Told::KeyChange(keys) if keys.is_empty() => return,
+            Told::KeyChange(keys) => {
                 self.key_changes.push(index);
+                keys
             }
-            for key in keys {
-                if !self.keys.contains(&key) {
-                    self.keys.push(key);
-                }
+            Told::Keys(keys) => keys,
+            _ => return,
+        };
+        for key in keys {
+            if !self.keys.contains(&key) {
+                self.keys.push(key);
             }
         }
     }

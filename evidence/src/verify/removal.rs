@@ -154,8 +154,12 @@ impl Removals {
         }
     }
 
-    /// The end of the log: what is named beyond it does not exist.
-    pub(crate) fn finish(&mut self) {
+    /// The end of the log: what is named beyond it does not exist. `disagrees`: the entries are not those that were
+    /// signed, which was told; that no agreeing checkpoint covers a removal follows from it.
+    pub(crate) fn finish(&mut self, disagrees: bool) {
+        if disagrees {
+            self.unsigned.clear();
+        }
         for Unsigned { removal, first, last } in std::mem::take(&mut self.unsigned) {
             let place = Place::Entries { from: first, until: last.saturating_add(1) };
             let wrong = "is under no checkpoint of a trusted key, so that anybody may have written it: where the \
@@ -206,7 +210,7 @@ mod tests {
             None => removals.passed(20, true),
         }
         removals.signed(100);
-        removals.finish();
+        removals.finish(false);
         removals.drain().into_iter().map(|(place, _)| place).collect()
     }
 
@@ -217,7 +221,7 @@ mod tests {
             removals.took(3, 20);
             removals.reached(20, &removal(&[3]));
             removals.signed(signed);
-            removals.finish();
+            removals.finish(false);
             let found: Vec<Place> = removals.drain().into_iter().map(|(place, _)| place).collect();
             assert_eq!(found, if sound { vec![] } else { vec![Place::entry(3)] }, "signed {signed}");
         }
@@ -240,7 +244,7 @@ mod tests {
     fn a_removal_that_is_not_there_takes_nothing() {
         let mut removals = Removals::default();
         removals.took(3, 50);
-        removals.finish();
+        removals.finish(false);
         let found = removals.drain();
         assert_eq!(found.len(), 1);
         let (place, fault) = &found[0];
@@ -255,7 +259,7 @@ mod tests {
             removals.took(5, 50);
             assert_eq!(removals.named_from(20), [50]);
             removals.later(50, &told);
-            removals.finish();
+            removals.finish(false);
             let found = removals.drain();
             let told = found.iter().map(|(_, fault)| fault.to_string()).collect::<String>();
             assert_eq!((found.len(), told.contains("verify it again")), (1, fits), "{told}");

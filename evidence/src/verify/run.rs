@@ -237,7 +237,7 @@ impl Run {
         self.source.beyond(&mut self.found).await?;
         self.drain();
         self.later_removals().await?;
-        self.removals.finish();
+        self.removals.finish(self.marks.differs());
         self.drain_removals();
         for key in self.source.own_keys().iter().filter(|key| key.kind() == ura_log::note::Kind::Ed25519) {
             // The key of the gateway that ended the log is announced in that one's own log.
