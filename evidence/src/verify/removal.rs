@@ -160,7 +160,13 @@ impl Removals {
         if disagrees {
             self.unsigned.clear();
         }
-        for Unsigned { removal, first, last } in std::mem::take(&mut self.unsigned) {
+        // However many there are, it is one problem: the newest checkpoint does not reach that far.
+        let all = std::mem::take(&mut self.unsigned).into_iter().reduce(|one, next| Unsigned {
+            removal: one.removal.min(next.removal),
+            first: one.first.min(next.first),
+            last: one.last.max(next.last),
+        });
+        if let Some(Unsigned { removal, first, last }) = all {
             let place = Place::Entries { from: first, until: last.saturating_add(1) };
             let wrong = "is under no checkpoint of a trusted key, so that anybody may have written it: where the \
                          gateway has just removed them, verify again when it has signed that";
