@@ -1,6 +1,6 @@
 //! Reading a store: entries, checkpoints and the registry, a page at a time. Nothing here writes.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use sqlx::{
     Pool, Postgres, Sqlite, Transaction,
@@ -246,16 +246,11 @@ async fn sqlite(options: &SqliteConnectOptions, address: &Address) -> Result<Poo
         let problem = "there is no such file".to_owned();
         return Err(StoreError::Address { store: address.to_string(), problem });
     }
-    let mut index = path.as_os_str().to_owned();
-    index.push("-shm");
-    // A little memory: each connection has its own, and what is asked for is few pages or all of them once.
-    let options = options.clone().create_if_missing(false).pragma("cache_size", "-4096");
-    let options = if PathBuf::from(index).exists() {
-        options.read_only(true)
-    } else {
-        // Nobody has the store open: a connection that may write puts the log's files in order, and reads all the same.
-        options.pragma("query_only", "on")
-    };
+    // A little memory: each connection has its own, and what is asked for is few pages or all of them once. Writing is
+    // shut off for what is asked, not for the connection: one that may not write cannot put the log's files in order
+    // where the last writer has just closed them or was killed. Without leave to write SQLite opens the file for reading.
+    let options =
+        options.clone().create_if_missing(false).pragma("cache_size", "-4096").pragma("query_only", "on");
     let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_MAX);
     limited(pool.connect_with(options)).await
 }
