@@ -29,6 +29,25 @@ pub(crate) async fn edge(reader: &Reader, log: &LogRow) -> Result<Frontier, Stor
     reader.frontier(log.log, log.size).await
 }
 
+/// Takes the entries of a log up to `size` into the edge of its tree, leaf by leaf: where nothing is signed the stored
+/// hashes of subtrees prove nothing.
+///
+/// # Errors
+/// [`StoreError::Altered`] where an entry is missing.
+pub(crate) async fn take_in(
+    reader: &Reader,
+    log: i64,
+    tree: &mut Frontier,
+    size: u64,
+) -> Result<(), StoreError> {
+    while tree.size() < size {
+        let to = size.min(tree.size().saturating_add(LEAVES_AT_ONCE));
+        let leaves = reader.leaves(log, tree.size(), to).await?;
+        leaves.iter().for_each(|leaf| tree.append(leaf_hash(leaf)));
+    }
+    Ok(())
+}
+
 /// Appends an entry to a log that another process may be writing; returns its index. On return it is on disk. Signs
 /// nothing: the gateway's next checkpoint covers it.
 ///

@@ -2,13 +2,11 @@
 //! of them is unknown, and the closing says so. Knows which openings lack a closing; whether somebody
 //! still has the exchange in hand is for the caller to know.
 
-use ura_proto::{
-    ExchangeId,
-    v1::{Closing, Outcome, entry::Kind},
-};
+use ura_proto::v1::{Closing, Outcome, entry::Kind};
 
 use crate::{
     entry::Row,
+    find::exchange_of,
     store::{Reader, StoreError, StoredRow},
 };
 
@@ -63,14 +61,15 @@ impl Sweep {
 /// The closing of an exchange of which nothing more is known; `None` where the opening carries no
 /// exchange id, which no gateway writes.
 pub(crate) fn closing(opening: &StoredRow, now_us: i64) -> Option<Row> {
-    let bytes = <[u8; 16]>::try_from(opening.columns.exchange.as_slice()).ok()?;
-    let exchange: ExchangeId = format!("{:032x}", u128::from_be_bytes(bytes)).parse().ok()?;
+    let exchange = exchange_of(&opening.columns.exchange)?;
     let closing = Closing { status: STATUS_UNKNOWN, outcome: Outcome::Unknown.into(), ..Closing::default() };
     Some(Row::new(Some(exchange), now_us, Kind::Closing(closing)))
 }
 
 #[cfg(test)]
 mod tests {
+    use ura_proto::ExchangeId;
+
     use super::*;
     use crate::entry::{self, Columns};
 

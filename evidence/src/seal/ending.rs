@@ -4,7 +4,7 @@
 use ura_log::{
     checkpoint::{self, Checkpoint},
     note::Key,
-    tree::{Frontier, leaf_hash},
+    tree::Frontier,
 };
 use ura_proto::v1::{Seal, entry::Kind};
 use ura_runtime::clock::Clock;
@@ -12,7 +12,7 @@ use ura_runtime::clock::Clock;
 use super::{REASON_BYTES_MAX, SealError, Sealed};
 use crate::{
     entry::Row,
-    extend::extend,
+    extend::{extend, take_in},
     keys::EpochKeys,
     lease::Holder,
     mark::Marks,
@@ -20,9 +20,6 @@ use crate::{
     store::{Appender, LogRow, NewLease, Reader, Store, StoreError},
     sweep::{self, Sweep},
 };
-
-/// Leaves that are read at once.
-const LEAVES_AT_ONCE: u64 = 16_384;
 
 /// A log whose entries are those that its own gateway signed, as far as it did.
 pub(super) struct Sound {
@@ -78,12 +75,7 @@ pub(super) async fn check(reader: &Reader, epochs: &EpochKeys, row: &LogRow) -> 
         }
         covered = size;
     }
-    // What was not signed yet is taken in leaf by leaf: stored hashes of subtrees prove nothing there.
-    while tree.size() < row.size {
-        let to = row.size.min(tree.size().saturating_add(LEAVES_AT_ONCE));
-        let leaves = reader.leaves(row.log, tree.size(), to).await.map_err(altered)?;
-        leaves.iter().for_each(|leaf| tree.append(leaf_hash(leaf)));
-    }
+    take_in(reader, row.log, &mut tree, row.size).await.map_err(altered)?;
     if covered < row.size && !Marks::new(&row.origin, epochs).are_right(&tree, &row.mark) {
         return Err(foreign(&row.origin, covered));
     }

@@ -4,20 +4,15 @@
 
 use std::sync::Arc;
 
-use ura_log::{
-    checkpoint,
-    tree::{Frontier, leaf_hash},
-};
+use ura_log::{checkpoint, tree::Frontier};
 
 use super::error::{EvidenceError, Place};
 use crate::{
+    extend::take_in,
     keys::{EpochKeys, LogKeys},
     mark::Marks,
     store::{LogRow, Reader, StoreError},
 };
-
-/// Leaves that are read at once.
-const LEAVES_AT_ONCE: u64 = 16_384;
 
 /// A log in which nothing is missing.
 #[derive(Debug)]
@@ -70,12 +65,7 @@ pub(super) async fn check(
     }
     check_end(reader, row, &origin).await?;
     let covered = tree.size();
-    // Leaf by leaf: stored roots of subtrees prove nothing where nothing is signed.
-    while tree.size() < size {
-        let to = size.min(tree.size().saturating_add(LEAVES_AT_ONCE));
-        let leaves = reader.leaves(row.log, tree.size(), to).await?;
-        leaves.iter().for_each(|leaf| tree.append(leaf_hash(leaf)));
-    }
+    take_in(reader, row.log, &mut tree, size).await?;
     // Nobody signs behind the end of a log that was sealed; and what is all signed needs no mark.
     if !row.sealed && covered < size && !Marks::new(&row.origin, epochs).are_right(&tree, &mark) {
         let origin = row.origin.clone();
