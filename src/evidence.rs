@@ -86,7 +86,7 @@ impl Action {
             Self::Prune(command) => Box::pin(command.run()).await,
             Self::RotateLogKey(command) => Box::pin(command.run()).await,
             Self::RotateEpochKey(command) => Box::pin(command.run()).await,
-            Self::DestroyEpochKey(command) => command.run(),
+            Self::DestroyEpochKey(command) => Box::pin(command.run()).await,
         }
     }
 }

@@ -69,22 +69,36 @@ pub async fn under(reader: &Reader, log: i64, size: u64, which: Under) -> Result
     covering(reader, log, row, size).await
 }
 
-/// The checkpoint that says most of entries below `size`: the newest where others cosigned it, else the first
-/// of the next [`COSIGNED_SOUGHT_MAX`] that others cosigned, else the newest.
+/// The checkpoint that says most of entries below `size`, of those that the log's own key signed: the newest where
+/// others cosigned it, else the first of the next [`COSIGNED_SOUGHT_MAX`] that others cosigned, else the newest. The
+/// last one of a log that was sealed is by another gateway, so that whoever verifies it needs that one's key, too: it
+/// is taken where no other covers the entries.
 ///
 /// # Errors
 /// [`ReadError::NotCovered`] where none is that large yet.
 pub async fn cosigned(reader: &Reader, log: i64, size: u64) -> Result<Covering, ReadError> {
     let newest = reader.newest_checkpoint(log).await?.filter(|row| row.size >= size);
-    let Some(newest) = newest else { return covering(reader, log, None, size).await };
-    let mut sought = vec![newest.clone()];
-    sought.extend(reader.checkpoints(log, size, COSIGNED_SOUGHT_MAX).await?);
-    for row in sought {
+    let Some(mut newest) = newest else { return covering(reader, log, None, size).await };
+    if is_by_another(&newest) {
+        let own = reader.checkpoint_below(log, newest.size).await?.filter(|row| row.size >= size);
+        newest = own.unwrap_or(newest);
+    }
+    let next = reader.checkpoints(log, size, COSIGNED_SOUGHT_MAX).await?;
+    let next = next.into_iter().filter(|row| row.size < newest.size);
+    for row in std::iter::once(newest.clone()).chain(next) {
         if !reader.cosignatures(log, row.size).await?.is_empty() {
             return covering(reader, log, Some(row), size).await;
         }
     }
     covering(reader, log, Some(newest), size).await
+}
+
+/// Whether a checkpoint was signed by another gateway than the log's own, as the names of its signatures say. One that
+/// cannot be read is nobody's: whoever takes it finds that out.
+fn is_by_another(row: &CheckpointRow) -> bool {
+    let Ok(note) = Note::parse(&row.note) else { return false };
+    let Ok(Checkpoint { origin, .. }) = Checkpoint::parse(&note.text) else { return false };
+    note.signatures.iter().all(|signature| signature.name != origin)
 }
 
 async fn covering(

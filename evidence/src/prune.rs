@@ -4,13 +4,18 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use ura_log::tree::Frontier;
-use ura_proto::v1::{Removal, entry::Kind};
+use ura_proto::{
+    ExchangeId,
+    v1::{Removal, entry::Kind},
+};
 
 use crate::{
     entry::{Row, kind},
-    extend::{edge, extend},
+    extend::{edge, extend, take_in},
     find::exchange_of,
     keys::EpochKeys,
     mark::Marks,
@@ -24,6 +29,12 @@ pub const REMOVED_ENTRIES_MAX: usize = 1000;
 
 /// Openings that are looked at together.
 const OPENINGS_AT_ONCE: u32 = 512;
+
+/// Entries of others that may be left to be read while the log is locked.
+const FEW_ENTRIES: u64 = 1024;
+
+/// Times that a log which grows meanwhile is read up to its end, before the rest is read while it is locked.
+const CATCH_UPS_MAX: u32 = 8;
 
 /// Why nothing more is removed. What was removed before stays removed, and the same may be asked again.
 #[derive(Debug, thiserror::Error)]
@@ -184,8 +195,8 @@ impl Pruning<'_> {
             let openings = self.reader.find(&filter, after, OPENINGS_AT_ONCE).await?;
             let Some((log, last)) = openings.last() else { break };
             after = Some(Cursor::of(*log, last));
-            for (_, opening) in &openings {
-                match self.fate(opening).await? {
+            for fate in self.fates(&openings).await? {
+                match fate {
                     Fate::Open => pruned.open += 1,
                     Fate::TooLong => pruned.too_long += 1,
                     Fate::Goes(indexes) => {
@@ -204,12 +215,34 @@ impl Pruning<'_> {
         Ok(pruned)
     }
 
-    /// What becomes of the exchange of an opening.
-    async fn fate(&self, opening: &StoredRow) -> Result<Fate, StoreError> {
-        let Some(exchange) = exchange_of(&opening.columns.exchange) else {
-            let (index, origin) = (opening.index, &self.log.origin);
-            return Err(StoreError::altered(format!("entry {index} of log `{origin}` opens no exchange")));
+    /// What becomes of the exchanges of these openings, one for each.
+    async fn fates(&self, openings: &[(i64, StoredRow)]) -> Result<Vec<Fate>, StoreError> {
+        let exchanges = openings.iter().map(|(_, opening)| {
+            exchange_of(&opening.columns.exchange).ok_or_else(|| {
+                let (index, origin) = (opening.index, &self.log.origin);
+                StoreError::altered(format!("entry {index} of log `{origin}` opens no exchange"))
+            })
+        });
+        let exchanges = exchanges.collect::<Result<Vec<_>, _>>()?;
+        let mut fates = Vec::with_capacity(exchanges.len());
+        let Some(rows) = self.reader.exchanges(&exchanges).await? else {
+            // There are long ones among them.
+            for exchange in exchanges {
+                fates.push(self.fate(exchange).await?);
+            }
+            return Ok(fates);
         };
+        let mut by_exchange: HashMap<Vec<u8>, Vec<(i64, StoredRow)>> = HashMap::new();
+        for (log, row) in rows {
+            by_exchange.entry(row.columns.exchange.clone()).or_default().push((log, row));
+        }
+        let rows = |exchange: &ExchangeId| by_exchange.get(exchange.as_bytes().as_slice());
+        fates.extend(exchanges.iter().map(|id| fate(rows(id).map_or(&[], Vec::as_slice), self.log.log)));
+        Ok(fates)
+    }
+
+    /// What becomes of one exchange.
+    async fn fate(&self, exchange: ExchangeId) -> Result<Fate, StoreError> {
         match self.reader.exchange(exchange).await {
             Ok(rows) => Ok(fate(&rows, self.log.log)),
             Err(StoreError::Misuse(why)) => {
@@ -218,6 +251,19 @@ impl Pruning<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes in what others appended, before an append begins: while that is open nobody else writes the log.
+    async fn catch_up(&mut self) -> Result<(), StoreError> {
+        for _ in 0..CATCH_UPS_MAX {
+            let Some(row) = self.reader.log_by_origin(&self.log.origin).await? else { return Ok(()) };
+            let behind = row.size.saturating_sub(self.tree.size());
+            take_in(self.reader, self.log.log, &mut self.tree, row.size).await?;
+            if behind <= FEW_ENTRIES {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a parcel in one transaction.
@@ -233,6 +279,7 @@ impl Pruning<'_> {
         parcel.indexes.sort_unstable();
         if !self.dry_run {
             let row = removal(&pruned.contract, before_us, &parcel.indexes, self.now_us);
+            self.catch_up().await?;
             let begun = self.store.begin(self.log.log, Appender::Guest, 1, self.now_us).await;
             let mut append = begun.map_err(|error| match error {
                 StoreError::Fenced { sealed: true, .. } => PruneError::Sealed(self.log.origin.clone()),

@@ -103,6 +103,12 @@ pub enum RegistryError {
     /// The store has no log of this name.
     #[error("registry: the store has no log `{0}`")]
     NoLog(String),
+    /// The key that was to sign is not the one of its log any more.
+    #[error(
+        "registry: the key of log `{0}` was replaced since it was read here, and signs no version any more; the new key \
+         is read from the folder `log_keys` when it is tried again"
+    )]
+    Replaced(String),
     /// Others wrote a version each time.
     #[error("registry: others wrote a new version again and again; it is tried again later")]
     Contended,

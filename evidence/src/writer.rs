@@ -9,6 +9,7 @@
 //! | `log_state` | one transaction: rows, tree, checkpoint |
 //! | `opening` | what is checked before a log is written |
 //! | `work`, `upkeep`, `recovery` | the writer's loop, what it does each second, and after a failure |
+//! | `sign` | one checkpoint by an operator's command, where nobody writes the log |
 
 mod batch;
 mod error;
@@ -18,6 +19,7 @@ mod open_exchanges;
 mod opening;
 mod recovery;
 mod setup;
+mod sign;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,7 @@ use ura_runtime::clock::Clock;
 
 pub use error::{EvidenceError, Place};
 pub use log_state::AppendError;
+pub use sign::{Signed, sign};
 pub use status::Status;
 pub use ticket::{Fate, Recorded, Ticket};
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use ura_evidence::{
-    keys::{EpochKeys, KeysError, LogKeys},
-    store::LogRow,
+    keys::{EpochKey, EpochKeys, KeysError, LogKeys},
+    store::{LogRow, Reader},
 };
 use ura_log::note::Key;
 use ura_proto::v1::{KeyChange, entry::Kind};
@@ -101,7 +101,8 @@ impl RotateEpochKey {
 /// Destroy the key of a former epoch, for good
 ///
 /// After that nobody can find its subjects, link its pseudonyms to persons, or check bytes against its digests without a
-/// salt that was kept. Copies in backups and snapshots are out of reach of this command: they must go too.
+/// salt that was kept. Copies in backups and snapshots are out of reach of this command: they must go too. A key by which
+/// a log of the store is marked as it stands is not destroyed: start that log's gateway first.
 #[derive(Debug, clap::Args)]
 pub(super) struct DestroyEpochKey {
     /// Id of the key, as openings name it (`epoch`)
@@ -117,21 +118,20 @@ pub(super) struct DestroyEpochKey {
 }
 
 impl DestroyEpochKey {
-    /// Destroys, if it was said twice.
-    pub(super) fn run(self) -> Ended {
-        let folder = match (&self.keys, self.place.is_named()) {
+    /// Destroys, if it was said twice and no log needs the key.
+    pub(super) async fn run(self) -> Ended {
+        let place = self.place.is_named().then(|| self.place.find()).transpose()?;
+        let folder = match (&self.keys, &place) {
             (Some(folder), _) => folder.clone(),
-            (None, true) => {
-                self.place.find()?.config("its folder of epoch keys is needed")?.evidence.keys.clone()
-            }
-            (None, false) => return Err(no_folder()),
+            (None, Some(place)) => place.config("its folder of epoch keys is needed")?.evidence.keys.clone(),
+            (None, None) => return Err(no_folder()),
         };
         let keys = EpochKeys::read(&folder)?;
         let shown = folder.display();
-        if keys.by_id(&self.id).is_none() {
+        let Some(key) = keys.by_id(&self.id) else {
             let path = folder.clone();
             return Err(KeysError::Unknown { path, id: self.id }.into());
-        }
+        };
         if !self.yes {
             let id = &self.id;
             return Err(Failure::usage(format!(
@@ -139,9 +139,56 @@ impl DestroyEpochKey {
                  again. If that is meant, add --yes"
             )));
         }
+        match &place {
+            // The newest is refused for what it is.
+            Some(place) if keys.newest().id() != self.id => {
+                let reader = place.reader().await?;
+                let needing = needing(&reader, &key).await;
+                reader.close().await;
+                demand_none(&self.id, &needing?)?;
+            }
+            Some(_) => {}
+            None => super::failure::tell(
+                &"no store was named, so no log was asked whether it still needs this key; with --config, --dir or --store \
+                 it is",
+            ),
+        }
         destroy(&keys, &self.id, &folder)?;
         Ok(Verdict::Holds)
     }
+}
+
+/// A log whose mark is made by a key, and how many of its entries no checkpoint covers.
+type Needing = (String, u64);
+
+/// The logs that need a key: the mark that stands is made by it. Without it nobody can tell whether this bus wrote what
+/// is not signed, and nobody but the log's own gateway may append to it or end it. A log that was ended needs none.
+async fn needing(reader: &Reader, key: &EpochKey) -> Result<Vec<Needing>, Failure> {
+    let mut needing = Vec::new();
+    for log in reader.logs().await?.into_iter().filter(|log| !log.sealed && log.size > 0) {
+        let root = reader.frontier(log.log, log.size).await?.root();
+        if key.mark(&log.origin, log.size, &root)[..] == log.mark[..] {
+            let signed = reader.newest_checkpoint(log.log).await?.map_or(0, |newest| newest.size);
+            needing.push((log.origin, log.size.saturating_sub(signed)));
+        }
+    }
+    Ok(needing)
+}
+
+fn demand_none(id: &str, needing: &[Needing]) -> Result<(), Failure> {
+    if needing.is_empty() {
+        return Ok(());
+    }
+    let logs = needing.iter().map(|(origin, unsigned)| match unsigned {
+        0 => origin.clone(),
+        _ => format!("{origin} ({unsigned} of its entries are not signed)"),
+    });
+    Err(Failure::usage(format!(
+        "epoch key {id} is still needed: the mark of {} is made by it. Without it those entries would count as written by \
+         a stranger, and the log would not go on. Start the gateway of that log: it signs a checkpoint and marks the log \
+         with the newest key (one that runs does so within a second). Then try again",
+        logs.collect::<Vec<_>>().join(", ")
+    )))
 }
 
 fn destroy(keys: &EpochKeys, id: &str, folder: &Path) -> Result<(), Failure> {

@@ -1,11 +1,14 @@
 //! `ura evidence prune`: bodies of entries whose time is over are removed, as the directory says, or as the
 //! operator does.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use tokio::time::Instant;
 use ura_evidence::{
+    keys::EpochKeys,
     prune::{PruneError, PrunedContract, Retention, prune},
-    store::{LogRow, Reader},
+    store::{LogRow, Reader, Store},
+    writer::{self, EvidenceError, Signed},
 };
 use ura_gateway::Outline;
 use ura_runtime::clock::Clock;
@@ -14,16 +17,23 @@ use super::{
     facts::time,
     failure::{Ended, Failure, Verdict, say, tell},
     find::unix_us,
-    place::{Found, Place},
+    place::{Found, Place, generation},
 };
 
 const DAY_US: i64 = 86_400_000_000;
+
+/// How long is waited for the checkpoint of a gateway that runs: as a rule it comes within a second.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often is looked meanwhile.
+const POLL: Duration = Duration::from_millis(100);
 
 /// Remove entries whose time is over
 ///
 /// Without --contract: of each contract for which the directory says `retention_days`, exchanges that are older. Only the
 /// bodies go, with all that entries are searched by; their hashes stay, so that the log still verifies, and each removal
-/// is an entry of its own. Exchanges that have not ended stay.
+/// is an entry of its own. Exchanges that have not ended stay. Where no gateway writes the log this command signs the
+/// removals, with the newest key of the folder of log keys.
 #[derive(Debug, clap::Args)]
 pub(super) struct Prune {
     #[command(flatten)]
@@ -70,6 +80,11 @@ impl Prune {
             for (pruned, (_, before_us)) in pruned.map_err(failed)?.contracts.iter().zip(&contracts) {
                 say(&line(pruned, *before_us, self.dry_run))?;
             }
+            if !self.dry_run
+                && let Some(left) = Box::pin(sign(&place, &reader, &mut store, &log.origin, &epochs)).await?
+            {
+                tell(&left);
+            }
         }
         Ok(Verdict::Holds)
     }
@@ -88,6 +103,67 @@ impl Prune {
         }
         Ok(open)
     }
+}
+
+/// Has the removals signed, without which nobody vouches for them: by this command where no gateway writes the log, else
+/// by its gateway. Returns what is left to be done.
+pub(super) async fn sign(
+    place: &Found,
+    reader: &Reader,
+    store: &mut Store,
+    origin: &str,
+    epochs: &EpochKeys,
+) -> Result<Option<String>, Failure> {
+    let Some(log) = reader.log_by_origin(origin).await?.filter(|log| !log.sealed) else { return Ok(None) };
+    if is_signed(reader, &log).await? {
+        return Ok(None);
+    }
+    let own = place.config.as_ref().map(|config| &config.evidence);
+    let mut is_written = log.token != 0 || log.previous_token != 0;
+    let why = match own.filter(|own| generation(origin, &own.origin).is_some()) {
+        Some(own) => match writer::sign(store, reader, &log, own, epochs, Clock::system().unix_us()).await {
+            Ok(Signed::Here { unheld, .. }) => {
+                return Ok(
+                    unheld.map(|error| format!("the checkpoint is not held beside the log key: {error}"))
+                );
+            }
+            Ok(Signed::Already) => return Ok(None),
+            Ok(Signed::ItsWriter) => {
+                is_written = true;
+                "the process that holds the log has not signed them yet".to_owned()
+            }
+            Err(EvidenceError::Keys(error)) => error.to_string(),
+            Err(EvidenceError::Store(error)) => return Err(error.into()),
+            Err(error) => return Err(Failure::Content(error.to_string())),
+        },
+        None if own.is_some() => format!("it is the log of another gateway, {}", log.gateway),
+        None => "its log key is found by the configuration of its gateway, --config FILE".to_owned(),
+    };
+    if is_written && soon_signed(reader, &log).await? {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "log {origin}: its last entries are not signed, and while removals are among them `ura evidence verify` does not \
+         hold: {why}. Start the gateway of this log, which signs them, or run `ura evidence prune` again with its configuration \
+         and as its user"
+    )))
+}
+
+/// Whether a checkpoint covers all that was in a log.
+async fn is_signed(reader: &Reader, log: &LogRow) -> Result<bool, Failure> {
+    Ok(reader.newest_checkpoint(log.log).await?.is_some_and(|newest| newest.size >= log.size))
+}
+
+/// Waits for the checkpoint of a gateway that writes the log.
+async fn soon_signed(reader: &Reader, log: &LogRow) -> Result<bool, Failure> {
+    let until = Instant::now() + PATIENCE;
+    while !is_signed(reader, log).await? {
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(true)
 }
 
 fn directory(place: &Found) -> Result<BTreeMap<String, Option<u32>>, Failure> {

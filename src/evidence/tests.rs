@@ -1,5 +1,7 @@
 //! Whole commands on a small log that a gateway's writer made, in a demo's folder.
 
+mod destroying;
+mod pruning;
 mod verifying;
 
 use std::{
@@ -15,7 +17,7 @@ use ura_evidence::{
     keys::{EpochKey, commitment},
     receipt::{Receipt, framed},
     store::{Address, Filter, Reader},
-    writer::{Evidence, OpenAs},
+    writer::{Evidence, OpenAs, WriterThread},
 };
 use ura_gateway::config::GatewayConfig;
 use ura_proto::{
@@ -66,6 +68,14 @@ impl World {
 
     /// One life of the log's gateway: records exchanges about these persons, and signs them.
     async fn record(&self, persons: &[&str]) -> Vec<ExchangeId> {
+        let (evidence, writer) = self.gateway().await;
+        let exchanges = submit(&evidence, persons);
+        Self::stop(evidence, writer).await;
+        exchanges
+    }
+
+    /// A gateway's writer, at work.
+    async fn gateway(&self) -> (Evidence, WriterThread) {
         let config = GatewayConfig::load(&self.path("config/gateway.toml")).expect("own file");
         let who = OpenAs {
             gateway: "ais/gateway".parse().expect("a system"),
@@ -74,22 +84,15 @@ impl World {
             directory_digest: [0; 32],
             take_over: false,
         };
-        let (evidence, writer) =
-            Box::pin(Evidence::open(&config.evidence, who, Clock::system())).await.expect("opens");
-        let mut exchanges = Vec::new();
-        for person in persons {
-            let now_us = evidence.clock().unix_us();
-            let exchange = ExchangeId::at(now_us);
-            exchange_of(exchange, person, now_us, &evidence.epoch())
-                .into_iter()
-                .for_each(|row| evidence.submit_kept(row));
-            exchanges.push(exchange);
-        }
+        Box::pin(Evidence::open(&config.evidence, who, Clock::system())).await.expect("opens")
+    }
+
+    /// Ends it; all is signed then.
+    async fn stop(evidence: Evidence, writer: WriterThread) {
         let reader = evidence.reader();
         drop(evidence);
         tokio::task::spawn_blocking(|| writer.join()).await.expect("the writer ends");
         reader.close().await;
-        exchanges
     }
 
     async fn run(&self, words: &[&str]) -> Ended {
@@ -136,6 +139,20 @@ impl World {
 
 const REQUEST: &[u8] = b"asked";
 const REPLY: &[u8] = b"answered";
+
+/// Records exchanges about these persons.
+fn submit(evidence: &Evidence, persons: &[&str]) -> Vec<ExchangeId> {
+    let mut exchanges = Vec::new();
+    for person in persons {
+        let now_us = evidence.clock().unix_us();
+        let exchange = ExchangeId::at(now_us);
+        exchange_of(exchange, person, now_us, &evidence.epoch())
+            .into_iter()
+            .for_each(|row| evidence.submit_kept(row));
+        exchanges.push(exchange);
+    }
+    exchanges
+}
 
 /// Opening and closing of an exchange about a person.
 fn exchange_of(exchange: ExchangeId, person: &str, now_us: i64, key: &EpochKey) -> [Row; 2] {
@@ -329,30 +346,6 @@ async fn keys_are_replaced_and_what_was_before_still_verifies() {
     assert!(world.fails(&["destroy-epoch-key", first, "--dir", "%", "--yes"]).await.contains(first));
     world.holds(&["find", "--subject", "person=12", "--dir", "%"]).await;
     world.holds(&["verify", "--dir", "%"]).await;
-}
-
-#[tokio::test]
-async fn bodies_go_and_the_log_still_verifies() {
-    let world = World::new();
-    let exchange = world.record(&["12", "34"]).await[0].to_string();
-    world.holds(&["prune", "--dir", "%"]).await;
-    assert_eq!(world.count(kind::OPENING).await, 2, "nothing is ten years old");
-    let now = super::facts::time(Clock::system().unix_us());
-    let prune = ["prune", "--dir", "%", "--contract", "ks.tax.v1.PropertyTaxService", "--before", &now];
-    world.holds(&[&prune[..], &["--dry-run"]].concat()).await;
-    assert_eq!(world.count(kind::OPENING).await, 2, "nothing was removed");
-    world.holds(&prune).await;
-    assert_eq!((world.count(kind::OPENING).await, world.count(kind::REMOVAL).await), (0, 1));
-    world.does_not(&["find", &exchange, "--dir", "%"]).await;
-    // The gateway signs the removal: without that nobody vouches for it.
-    world.record(&[]).await;
-    world.holds(&["verify", "--dir", "%"]).await;
-    world.holds(&["export", "%/exported", "--dir", "%"]).await;
-    world.holds(&["verify", "%/exported", "--key", "%/log-keys"]).await;
-    let error = world.fails(&["prune", "--store", "sqlite:%/evidence.db"]).await;
-    assert!(error.contains("--contract and --before"), "{error}");
-    let error = world.fails(&["seal", ORIGIN, "--dir", "%"]).await;
-    assert!(error.contains("own"), "{error}");
 }
 
 #[tokio::test]

@@ -10,12 +10,18 @@ use std::{
     io::{self, ErrorKind, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use super::KeysError;
 
 /// Tries before a folder that others change all the time is given up.
 pub(super) const ATTEMPTS_MAX: usize = 64;
+/// Tries for a lock that another process has, and the pause between two of them. It is had for the time of one small
+/// write; who has it longer stands still, and nobody waits for that.
+const LOCK_TRIES_MAX: usize = 25;
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 /// How a file that is being written is called.
 const UNREADY: &str = ".unready-";
 /// How a file that is being destroyed is called.
@@ -45,6 +51,9 @@ impl Drop for Unready {
         drop(fs::remove_file(&self.path));
     }
 }
+
+/// A lock among all processes that use the folder; let go when dropped, or by the system when its process dies.
+pub(super) struct Lock(#[expect(dead_code, reason = "it holds the lock as long as it is open")] File);
 
 /// What an error of the system becomes.
 pub(super) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> KeysError + use<> {
@@ -201,6 +210,35 @@ impl Folder {
             }
         }
         Err(KeysError::Busy(self.0.clone()))
+    }
+
+    /// Takes the lock of this name, which no two have at once. Its empty file stays: who removed it would let two
+    /// processes lock two files.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WouldBlock`]: another process has it for longer than it needs it.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "whoever writes and syncs files here blocks for as long anyway"
+    )]
+    pub(super) fn lock(&self, name: &str) -> Result<Lock, KeysError> {
+        let path = self.file(name);
+        let mut options = OpenOptions::new();
+        let opened = options.write(true).create(true).truncate(false).mode(SECRET).open(&path);
+        let file = opened.map_err(io_at(&path))?;
+        for _ in 0..LOCK_TRIES_MAX {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock(file)),
+                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+                // A file system without locks is not shared by processes that hand over to each other.
+                Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
+                    return Ok(Lock(file));
+                }
+                Err(TryLockError::Error(error)) => return Err(io_at(&path)(error)),
+            }
+        }
+        let why = "another process locks this and does not let it go: see whether it stands still";
+        Err(io_at(&path)(io::Error::new(ErrorKind::WouldBlock, why)))
     }
 
     /// Removes a name, if it is there.

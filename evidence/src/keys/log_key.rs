@@ -7,6 +7,7 @@
 //! | `000001.log.pub` | the verifier key alone; stays where the private key was taken away |
 //! | `1f3a9c02.next.pem` | a private key that is not current yet, named by its id |
 //! | `held-<digits>.checkpoint` | the newest checkpoint of a log, by the SHA-256 of its origin (8 bytes) |
+//! | `.held-<digits>.lock` | empty; locked by who compares that one with a newer one and replaces it |
 //!
 //! A verifier key begins with the name of its log, so keys of several logs lie in one folder: a log that
 //! somebody else sealed is followed by `<origin>/2`. Numbers are shared by all of them.
@@ -44,6 +45,8 @@ const PEM: &str = ".log.pem";
 pub(super) const PUB: &str = ".log.pub";
 /// How files of keys that are not current yet end.
 const NEXT: &str = ".next.pem";
+/// How the file of a checkpoint that is held ends.
+const HELD: &str = ".checkpoint";
 /// Largest file of a private key, in bytes.
 const FILE_BYTES_MAX: u64 = 4096;
 
@@ -221,16 +224,26 @@ impl LogKeys {
     }
 
     /// Holds a checkpoint of this log, in place of the one that was held, at once and durably. One of a
-    /// smaller tree than that is not held: a gateway that is being replaced may still sign.
+    /// smaller tree than that is not held: a gateway that is being replaced may still sign. Of several
+    /// processes one at a time compares and replaces.
     ///
     /// # Errors
-    /// The file cannot be read or written.
+    /// It is no checkpoint of this log; the file cannot be read or written; or another process stands still
+    /// in the middle of this, which is not waited for. What was held is held still.
     pub fn write_held(&self, note: &str) -> Result<(), KeysError> {
+        let folder = &self.0.folder;
+        let name = held_name(self.origin());
+        let Some(size) = tree_size(note, self.origin()) else {
+            return Err(malformed(folder, &name)("only a checkpoint of its own log is held here"));
+        };
         let _changing = self.changing();
-        if self.read_held()?.is_some_and(|held| tree_size(&held) > tree_size(note)) {
+        let _alone = folder.lock(&format!(".{}.lock", name.trim_end_matches(HELD)))?;
+        // What cannot be read as one holds nothing.
+        let held = self.read_held()?.and_then(|held| tree_size(&held, self.origin()));
+        if held.is_some_and(|held| held > size) {
             return Ok(());
         }
-        self.0.folder.replace(&held_name(self.origin()), note, SECRET)
+        folder.replace(&name, note, SECRET)
     }
 
     fn changing(&self) -> std::sync::MutexGuard<'_, ()> {
@@ -366,10 +379,13 @@ fn text(folder: &Folder, signer: &Signer) -> Result<String, KeysError> {
 fn held_name(origin: &str) -> String {
     let hash = digest::digest(&digest::SHA256, origin.as_bytes());
     let short: [u8; 8] = *hash.as_ref().first_chunk().expect("SHA-256 has 32 bytes");
-    format!("held-{}.checkpoint", folder::hex(&short))
+    format!("held-{}{HELD}", folder::hex(&short))
 }
 
-/// Size of the tree of a checkpoint: its second line (<https://c2sp.org/tlog-checkpoint>).
-fn tree_size(note: &str) -> Option<u64> {
-    note.lines().nth(1)?.parse().ok()
+/// Size of the tree of a checkpoint of this log: its second line, behind the origin
+/// (<https://c2sp.org/tlog-checkpoint>).
+fn tree_size(note: &str, origin: &str) -> Option<u64> {
+    let mut lines = note.lines();
+    lines.next().filter(|first| *first == origin)?;
+    lines.next()?.parse().ok()
 }

@@ -1,6 +1,7 @@
 //! Tests of the folders of keys, through the module's public face.
 
 mod epochs;
+mod held;
 mod log_keys;
 mod secrecy;
 
@@ -22,6 +23,11 @@ fn place() -> (TempDir, PathBuf) {
 
 fn exchange() -> ExchangeId {
     ExchangeId::at(1_790_000_000_000_000)
+}
+
+/// What a checkpoint of a log begins with.
+fn checkpoint(origin: &str, size: u64) -> String {
+    format!("{origin}\n{size}\nroot\n")
 }
 
 fn mode(path: &Path) -> u32 {

@@ -259,3 +259,53 @@ async fn what_cannot_be_pruned_is_refused() {
     assert!(bodies(&reader).await.values().all(|is_there| *is_there));
     reader.close().await;
 }
+
+#[tokio::test]
+async fn what_others_appended_is_read_before_the_log_is_locked() {
+    let mut sample = Sample::sqlite().await;
+    write(&mut sample, 20).await;
+    let reader = sample.reader().await;
+    let (log, epochs) = (row(&reader).await, sample.keys.clone());
+    let tree = edge(&reader, &log).await.expect("an edge");
+    // More than is read in one go, and then an end, on which the append fails when it begins.
+    sample.append(&Sample::gaps(20_000)).await;
+    let mut append = sample.store.begin(log.log, Appender::Guest, 0, 1).await.expect("begun");
+    append.seal().await.expect("sealed");
+    append.commit().await.expect("committed");
+    let mut pruning = Pruning {
+        store: &mut sample.store,
+        reader: &reader,
+        log: &log,
+        epochs: &epochs,
+        now_us: NOW_US,
+        dry_run: false,
+        tree,
+    };
+    let parcel = Parcel { exchanges: 1, indexes: vec![3] };
+    let removed = pruning.remove(&mut PrunedContract::default(), parcel, BEFORE_US).await;
+    assert!(matches!(removed, Err(PruneError::Sealed(_))), "{removed:?}");
+    assert_eq!(pruning.tree.size(), log.size + 20_000, "the edge behind all entries");
+    reader.close().await;
+}
+
+#[tokio::test]
+async fn a_long_exchange_stays_and_those_beside_it_go() {
+    let mut sample = Sample::sqlite().await;
+    let (long, short) = (sample.exchange(), sample.exchange());
+    let opening = |sample: &Sample, id| {
+        sample.opening(id, BEGIN_US, None, |opening| opening.method = format!("{CONTRACT}/GetPerson"))
+    };
+    let mut rows = vec![opening(&sample, long), opening(&sample, short), Sample::closing(short, BEGIN_US)];
+    let step = || Row::new(Some(long), BEGIN_US, Kind::Progress(Progress::default()));
+    rows.extend((0..EXCHANGE_ROWS_MAX).map(|_| step()));
+    rows.push(Sample::closing(long, BEGIN_US));
+    sample.append(&rows).await;
+    let reader = sample.reader().await;
+    let pruned = run(&mut sample.store, &reader, &sample.keys, false).await;
+    let expected =
+        PrunedContract { contract: CONTRACT.into(), exchanges: 1, entries: 2, open: 0, too_long: 1 };
+    assert_eq!(pruned, expected);
+    let gone: Vec<u64> = bodies(&reader).await.into_iter().filter(|(_, is)| !is).map(|(at, _)| at).collect();
+    assert_eq!(gone, [1, 2]);
+    reader.close().await;
+}

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use sqlx::Connection as _;
 use tokio::task::JoinSet;
-use ura_log::note::{Kind as KeyKind, Signer};
+use ura_log::{
+    checkpoint::Checkpoint,
+    note::{Kind as KeyKind, Signer},
+};
 use ura_proto::v1::{KeyChange, entry::Kind};
 
 use super::*;
@@ -12,7 +15,7 @@ use crate::{
     entry::Row,
     keys::EpochKeys,
     sample::{BEGIN_US, ORIGIN, Sample, postgres::Postgres},
-    store::{Reader, Store},
+    store::{Appender, Reader, Store},
 };
 
 /// The gateway of a sample's log.
@@ -108,6 +111,80 @@ async fn a_key_that_the_log_does_not_announce_is_found() {
     let report = verify_registry(&reader, std::slice::from_ref(&first)).await.expect("readable");
     assert!(shown(&report)[0].contains("another key than before"), "{:?}", shown(&report));
     assert_eq!((report.vouched, report.keys), (1, vec![first]), "the stranger's version is not believed");
+    reader.close().await;
+}
+
+#[tokio::test]
+async fn a_key_that_was_replaced_signs_no_version() {
+    // What the process with the new key had done when the one with the old key comes to write.
+    for (case, is_confirmed, is_listed) in
+        [("announced", false, false), ("signs", true, false), ("listed", false, true), ("both", true, true)]
+    {
+        let mut sample = Sample::sqlite().await;
+        let reader = sample.reader().await;
+        let first = sample.signer.key().clone();
+        sample.append(&Sample::gaps(3)).await;
+        sample.checkpoint().await;
+        let old = own(&sample);
+        rotate(&mut sample, true).await;
+        if is_confirmed {
+            sample.append(&Sample::gaps(1)).await;
+            sample.checkpoint().await;
+        }
+        if is_listed {
+            let own = own(&sample);
+            let listed = announce(&mut sample.store, &reader, &own, BEGIN_US).await;
+            assert_eq!(listed.expect("announced"), Some(1), "{case}");
+        }
+        let before =
+            (reader.logs().await.expect("readable"), reader.newest_registry().await.expect("readable"));
+        let written = announce(&mut sample.store, &reader, &old, BEGIN_US).await;
+        if is_confirmed || is_listed {
+            assert!(
+                matches!(&written, Err(RegistryError::Replaced(log)) if log == ORIGIN),
+                "{case}: {written:?}"
+            );
+            let after =
+                (reader.logs().await.expect("readable"), reader.newest_registry().await.expect("readable"));
+            assert_eq!(after, before, "{case}: nothing was written");
+        } else {
+            assert_eq!(written.expect("still its key"), Some(1), "{case}");
+        }
+        catch_up(&mut sample, &reader).await;
+        announced(&mut sample, &reader).await;
+        let report = verify_registry(&reader, &[first]).await.expect("readable");
+        assert_eq!(shown(&report), Vec::<String>::new(), "{case}");
+        assert_eq!(report.logs[0].key, *sample.signer.key(), "{case}");
+        reader.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_replaced_while_a_version_waits_for_its_lock_does_not_sign_it() {
+    let mut sample = Sample::sqlite().await;
+    let reader = sample.reader().await;
+    sample.append(&Sample::gaps(3)).await;
+    sample.checkpoint().await;
+    let old = own(&sample);
+    rotate(&mut sample, true).await;
+    sample.append(&Sample::gaps(1)).await;
+    let (size, root) = (sample.frontier.size(), sample.frontier.root());
+    let confirmed = Checkpoint { origin: ORIGIN.into(), size, root, extensions: Vec::new() };
+    let note = confirmed.sign(&sample.signer).expect("signed").to_string();
+    let mut other = Store::open(&sample.address).await.expect("opens");
+    let mut append = sample.store.begin(sample.log, Appender::Guest, 0, BEGIN_US).await.expect("the lock");
+    append.checkpoint(size, &note, BEGIN_US, true).await.expect("inserted");
+    let confirm = async {
+        // Meanwhile the other reads what there is, builds its version, and waits for the lock.
+        for _ in 0..200 {
+            reader.newest_registry().await.expect("readable");
+        }
+        append.commit().await.expect("committed");
+    };
+    let (written, ()) = tokio::join!(announce(&mut other, &reader, &old, BEGIN_US), confirm);
+    assert!(matches!(written, Err(RegistryError::Replaced(_))), "{written:?}");
+    assert_eq!(reader.newest_registry().await.expect("readable"), None);
+    other.close().await.expect("closes");
     reader.close().await;
 }
 

@@ -44,6 +44,7 @@ pub struct Own {
 ///
 /// # Errors
 /// [`RegistryError`]; nothing was written then, or as with every commit it cannot be told.
+/// [`RegistryError::Replaced`]: another process of this gateway signs with a newer key by now; read it and try again.
 pub async fn announce(
     store: &mut Store,
     reader: &Reader,
@@ -61,7 +62,7 @@ pub async fn announce(
         }
         let confirms = is_behind(reader, newest.as_ref(), own).await?;
         let Some(next) = following(newest.as_ref(), changed, confirms)? else { return Ok(None) };
-        if write(store, reader, row, &next, own, now_us).await? {
+        if write(store, reader, row, newest.as_ref(), &next, own, now_us).await? {
             return Ok(Some(next.version));
         }
     }
@@ -95,11 +96,33 @@ async fn is_behind(reader: &Reader, newest: Option<&Registry>, own: &Own) -> Res
     Ok(false)
 }
 
+/// Whether the gateway's own log goes on under a later key than the one that is to sign: a checkpoint of it stands, or
+/// the newest version lists it. To list the older one again would be to take the change back.
+async fn is_replaced(
+    reader: &Reader,
+    row: &LogRow,
+    own: &Own,
+    newest: Option<&Registry>,
+) -> Result<bool, StoreError> {
+    let keys = signers::keys_from(reader, row, own.signer.key()).await?;
+    let later = keys.get(1..).unwrap_or_default();
+    if later.is_empty() {
+        return Ok(false);
+    }
+    let is_listed = |newest: &Registry| newest.log(&own.origin).is_some_and(|own| later.contains(&own.key));
+    if newest.is_some_and(is_listed) {
+        return Ok(true);
+    }
+    let last = reader.newest_checkpoint(row.log).await?;
+    Ok(last.is_some_and(|last| checkpoint::open(&last.note, later).is_ok()))
+}
+
 /// Inserts a version with its entry; `false`: somebody else was quicker.
 async fn write(
     store: &mut Store,
     reader: &Reader,
     row: &LogRow,
+    newest: Option<&Registry>,
     next: &Registry,
     own: &Own,
     now_us: i64,
@@ -110,6 +133,10 @@ async fn write(
     let mut append = store.begin(row.log, Appender::Guest, 1, now_us).await?;
     if !append.registry(next.version, &note).await? {
         return Ok(false);
+    }
+    // Asked while the log is locked: no checkpoint of another key comes between the answer and the commit.
+    if is_replaced(reader, row, own, newest).await? {
+        return Err(RegistryError::Replaced(own.origin.clone()));
     }
     let entry = Row::new(None, now_us, Kind::RegistryChange(change));
     extend(&mut append, &mut tree, &[entry], Marks::new(&row.origin, &own.epochs)).await?;

@@ -2,8 +2,9 @@
 
 mod exported;
 mod operator;
+mod waiting;
 
-use std::{future::Future, pin::Pin, task::Poll, time::Duration};
+use std::time::Duration;
 
 use sqlx::Connection as _;
 use ura_log::{
@@ -23,6 +24,8 @@ use crate::{
     verify::{Place, Report, SealedBy, Trust, verify},
 };
 
+use waiting::{interrupted, patient, until};
+
 /// A process that nobody sees.
 const ELSEWHERE: &str = "boot/pid:[1]/7/8";
 /// Watching others in tests.
@@ -30,23 +33,6 @@ const WATCH: Watch = Watch { still: Duration::from_millis(60), poll: Duration::f
 
 fn clock() -> Clock {
     Clock::manual(BEGIN_US + 1_000_000).0
-}
-
-/// Waits as long as anything may take, and no longer.
-async fn patient<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it happens")
-}
-
-/// Lets a future go on that many times, and drops it then.
-async fn interrupted<F: Future + Unpin>(mut future: F, mut polls: u32) -> Option<F::Output> {
-    std::future::poll_fn(|context| {
-        if polls == 0 {
-            return Poll::Ready(None);
-        }
-        polls -= 1;
-        Pin::new(&mut future).poll(context).map(Some)
-    })
-    .await
 }
 
 /// Three logs on one server: `b` watches, `a` and `c` are held by processes elsewhere. Each has an exchange that ended,
@@ -97,15 +83,10 @@ impl Rig {
     }
 
     /// Watches as `b` until the condition holds.
-    async fn watch_until(&self, mut holds: impl AsyncFnMut() -> bool) {
-        let done = async {
-            while !holds().await {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
+    async fn watch_until(&self, holds: impl AsyncFnMut() -> bool) {
         tokio::select! {
             never = Box::pin(watch_others(self.watch(), || "ura.test/b".into(), clock())) => match never {},
-            () = patient(Box::pin(done)) => {}
+            () = Box::pin(until(holds)) => {}
         }
     }
 
@@ -380,9 +361,11 @@ async fn a_gateway_alone_has_its_log_and_its_keys_listed() {
         poll: Duration::from_millis(2),
     };
     let listed = async |key: &ura_log::note::Key| {
-        while !verify_registry(&reader, &[]).await.expect("readable").logs.iter().any(|log| log.key == *key) {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        Box::pin(until(async || {
+            let report = verify_registry(&reader, &[]).await.expect("readable");
+            report.logs.iter().any(|log| log.key == *key)
+        }))
+        .await;
     };
     let all = async {
         listed(keys.newest().key()).await;
@@ -392,7 +375,7 @@ async fn a_gateway_alone_has_its_log_and_its_keys_listed() {
     };
     tokio::select! {
         never = Box::pin(watch_others(watch, || ORIGIN.into(), clock())) => match never {},
-        () = patient(Box::pin(all)) => {}
+        () = Box::pin(all) => {}
     }
     assert_eq!(reader.newest_registry().await.expect("readable").map(|(version, _)| version), Some(2));
     reader.close().await;

@@ -2,6 +2,7 @@
 
 use sqlx::{Database, Encode, QueryBuilder, Type};
 use ura_log::Hash;
+use ura_proto::ExchangeId;
 
 use super::{Cursor, Filter, StoreError, link::signed};
 use crate::entry::kind;
@@ -131,6 +132,18 @@ fn newest_first<DB: Searched>(
         .push(format!(" order by {table}.recorded_us desc, {table}.log desc, {table}.log_index desc limit "));
     DB::number(query, limit);
     Ok(())
+}
+
+/// Entries of these exchanges, in the order of the logs.
+pub(super) fn exchanges_query<DB: Searched>(exchanges: &[ExchangeId], limit: i64) -> QueryBuilder<DB> {
+    let mut query = QueryBuilder::new(super::found::select!("where e.exchange_id in ("));
+    for (place, exchange) in exchanges.iter().enumerate() {
+        query.push(if place == 0 { "" } else { ", " });
+        DB::bytes(&mut query, exchange.as_bytes());
+    }
+    query.push(") order by e.log + 0, e.log_index limit ");
+    DB::number(&mut query, limit);
+    query
 }
 
 /// Openings of exchanges of which any entry names one of the pseudonyms, newest first.

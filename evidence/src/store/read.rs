@@ -169,6 +169,20 @@ impl Reader {
         rows.into_iter().next().map(|columns| checkpoint(log, columns)).transpose()
     }
 
+    /// The last checkpoint below this size.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn checkpoint_below(&self, log: i64, size: u64) -> Result<Option<CheckpointRow>, StoreError> {
+        let rows: Vec<CheckpointColumns> = fetch!(
+            self.snapshot().await?.link(),
+            "select size, note, signed_us, kept from checkpoint where log = $1 and size < $2 order by size desc limit 1",
+            log,
+            signed(size)?
+        )?;
+        rows.into_iter().next().map(|columns| checkpoint(log, columns)).transpose()
+    }
+
     /// The first checkpoint of at least this size.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use super::{
     Cursor, Filter, ROWS_MAX, Reader, StoreError, StoredRow,
     found::{Found, by_sql, complete, select},
     link::{Link, fetch, on, signed, unsigned},
-    query::{accesses_query, find_query},
+    query::{accesses_query, exchanges_query, find_query},
     read::Snapshot,
 };
 
@@ -21,8 +21,6 @@ use super::{
 pub const EXCHANGE_ROWS_MAX: u32 = 16_384;
 /// Pseudonyms of one subject that may be asked for at once: one for each epoch.
 pub const PSEUDONYMS_MAX: usize = 256;
-/// Exchanges whose entries are named for removal at once.
-const REMOVED_EXCHANGES_MAX: u32 = 1024;
 /// Methods of a contract that are searched one by one, which is faster. There are more only where many were asked for
 /// that do not exist.
 const METHODS_MAX: usize = 64;
@@ -159,6 +157,35 @@ impl Reader {
         complete(&mut snapshot, found).await
     }
 
+    /// All entries of several exchanges (at most [`ROWS_MAX`] of them) that still have their bodies, in the order of the
+    /// logs, without what opens their subjects. `None` where they are more than [`EXCHANGE_ROWS_MAX`].
+    ///
+    /// # Errors
+    /// [`StoreError::Misuse`] where too many are asked for at once.
+    pub async fn exchanges(
+        &self,
+        exchanges: &[ExchangeId],
+    ) -> Result<Option<Vec<(i64, StoredRow)>>, StoreError> {
+        if exchanges.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        if u32::try_from(exchanges.len()).map_or(true, |count| count > ROWS_MAX) {
+            let problem = format!("{} exchanges are above the limit of {ROWS_MAX}", exchanges.len());
+            return Err(StoreError::Misuse(problem));
+        }
+        let mut snapshot = self.snapshot().await?;
+        let limit = i64::from(EXCHANGE_ROWS_MAX);
+        let found = match snapshot.link() {
+            Link::Sqlite(connection) => {
+                by_sql!(connection, exchanges_query::<sqlx::Sqlite>(exchanges, limit + 1).build())
+            }
+            Link::Postgres(connection) => {
+                by_sql!(connection, exchanges_query::<sqlx::Postgres>(exchanges, limit + 1).build())
+            }
+        }?;
+        Ok(i64::try_from(found.len()).is_ok_and(|count| count <= limit).then_some(found))
+    }
+
     /// Openings of exchanges about a subject, of all logs, newest first: those whose opening or a later entry names
     /// one of the `pseudonyms` (at most [`PSEUDONYMS_MAX`]), opened at `from_us` or later and before `until_us`. The
     /// next page goes on at what was `before` all of this one. At most `limit` and [`ROWS_MAX`].
@@ -229,41 +256,6 @@ impl Reader {
         )
         })?;
         Ok(complete(&mut snapshot, found).await?.into_iter().map(|(_, row)| row).collect())
-    }
-
-    /// Indexes of all entries that are still there of exchanges with a contract (`package.Service`) that were opened
-    /// before a time, ascending. Only exchanges that have ended: refused or closed. `limit` bounds the exchanges, by
-    /// method and then by age, at most 1024: so none is removed in part.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn removable(
-        &self,
-        log: i64,
-        contract: &str,
-        before_us: i64,
-        limit: u32,
-    ) -> Result<Vec<u64>, StoreError> {
-        // `0` is the character behind `/`: between the two lie all methods of the contract.
-        let (first, end) = (format!("{contract}/"), format!("{contract}0"));
-        let rows: Vec<(i64,)> = fetch!(
-            self.snapshot().await?.link(),
-            "with ended as materialized (select o.exchange_id from entry o where o.kind = 10 and o.log = $1 \
-             and o.method >= $2 and o.method < $3 and o.recorded_us < $4 and o.removed_by = 0 \
-             and (o.reason <> '' or (select count(*) from entry c where c.exchange_id = o.exchange_id and c.kind = 12) > 0) \
-             order by o.method, o.recorded_us, o.log, o.log_index limit $5), \
-             listed as materialized (select e.log, e.log_index, e.removed_by from ended \
-             join entry e on e.exchange_id = ended.exchange_id) \
-             select log_index from listed where log = $1 and removed_by = 0 order by log_index",
-            log,
-            first.as_str(),
-            end.as_str(),
-            before_us,
-            i64::from(limit.min(REMOVED_EXCHANGES_MAX))
-        )?;
-        rows.into_iter()
-            .map(|(index,)| unsigned(index, || format!("index of an entry of log {log}")))
-            .collect()
     }
 
     /// Openings, at `from` or later and before `below`, that were permitted and never closed, in the order of the

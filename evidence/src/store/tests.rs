@@ -56,11 +56,12 @@ fn cases() -> Vec<(&'static str, Case)> {
         finding::pages_go_on_where_the_last_one_ended,
         finding::all_methods_of_a_contract_are_found,
         finding::an_exchange_is_found_with_its_subjects,
+        finding::several_exchanges_are_found_at_once,
         finding::accesses_to_a_subject_are_found,
         finding::a_system_finds_what_names_it,
         finding::openings_without_an_end_are_found,
         removing::a_removal_leaves_the_leaves,
-        removing::only_exchanges_that_ended_are_removable,
+        removing::thousands_go_at_once,
         tree::the_tree_is_that_of_the_leaves,
         tree::what_is_missing_of_the_tree_is_named,
     ]

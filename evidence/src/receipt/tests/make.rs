@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     find::{self, ReadError},
     sample::{BEGIN_US, Sample},
-    store::Cosignature,
+    store::{Appender, Cosignature},
 };
 
 /// A log with one exchange: opening, progress, disclosure, closing, at indexes 100 to 103.
@@ -74,6 +74,67 @@ async fn a_receipt_prefers_what_others_cosigned() {
     let verified = verify(&receipt, &trust, &Kept::default()).expect("true");
     let cosigned = [Cosigned { name: "witness.test".into(), unix_s: 7 }];
     assert_eq!((verified.checkpoint.size, &verified.cosigned[..]), (105, &cosigned[..]));
+}
+
+/// The last checkpoint of a log that another gateway ended, as that one leaves it.
+async fn seal(sample: &mut Sample, sealer: &Signer) {
+    sample.append(&Sample::gaps(1)).await;
+    let (size, root) = (sample.frontier.size(), sample.frontier.root());
+    let last = Checkpoint { origin: crate::sample::ORIGIN.into(), size, root, extensions: Vec::new() };
+    let note = last.sign(sealer).expect("signed").to_string();
+    let mut append = sample.store.begin(sample.log, Appender::Guest, 0, BEGIN_US).await.expect("begins");
+    append.checkpoint(size, &note, BEGIN_US, true).await.expect("inserts");
+    append.seal().await.expect("sealed");
+    append.commit().await.expect("commits");
+}
+
+#[tokio::test]
+async fn a_receipt_from_a_sealed_log_needs_its_own_key_only() {
+    let (mut sample, exchange) = sample().await;
+    for _ in 0..3 {
+        sample.checkpoint().await;
+        sample.append(&Sample::gaps(1)).await;
+    }
+    let sealer = Signer::generate("ura.test/sealer", KeyKind::Ed25519).expect("a key");
+    seal(&mut sample, &sealer).await;
+    let reader = sample.reader().await;
+    let own = async || {
+        let receipt = make(&reader, exchange, None, &[]).await.expect("made");
+        verify(&receipt, &trust(&sample), &Kept::default()).expect("true, by the log's own key")
+    };
+    assert_eq!(own().await.checkpoint.size, 106, "the last of its own");
+    // Cosignatures of the sealer's checkpoint do not make it the better one, those of the log's own do.
+    let witness = Signer::generate("witness.test", KeyKind::CosignatureV1).expect("a key");
+    let mut store = crate::store::Store::open(&sample.address).await.expect("opens");
+    for (cosigned, expected) in [(108, 106), (105, 105)] {
+        let row = reader.checkpoint_at_least(sample.log, cosigned).await.expect("read").expect("there");
+        let note: Note = row.note.parse().expect("a note");
+        let line = cosign(&note, &witness, 7).expect("cosigned").to_string();
+        let cosignature = Cosignature { name: "witness.test".into(), line, time_s: 7 };
+        assert!(store.add_cosignature(sample.log, cosigned, &cosignature).await.expect("kept"));
+        assert_eq!(own().await.checkpoint.size, expected, "{cosigned} is cosigned");
+    }
+}
+
+#[tokio::test]
+async fn what_only_the_sealer_signed_is_proved_under_its_checkpoint() {
+    let (mut sample, exchange) = sample().await;
+    // Before the closing, at index 103: the log's own key never covered the whole exchange.
+    let own = sample.frontier.clone();
+    let reader = sample.reader().await;
+    let frontier = reader.frontier(sample.log, 103).await.expect("an edge");
+    sample.frontier = frontier;
+    sample.checkpoint().await;
+    sample.frontier = own;
+    let sealer = Signer::generate("ura.test/sealer", KeyKind::Ed25519).expect("a key");
+    seal(&mut sample, &sealer).await;
+    let receipt = make(&reader, exchange, None, &[]).await.expect("made");
+    let alone = verify(&receipt, &trust(&sample), &Kept::default());
+    assert!(matches!(alone, Err(ReceiptError::OtherSigners { .. })), "{alone:?}");
+    let keys = vec![sample.signer.key().clone(), sealer.key().clone()];
+    let both = verify(&receipt, &Trust { keys, ..Trust::default() }, &Kept::default()).expect("both keys");
+    assert_eq!((both.checkpoint.size, both.key_from), (105, KeyFrom::OtherGateway));
+    assert!(both.closing().is_some());
 }
 
 #[tokio::test]

@@ -157,6 +157,30 @@ pub(super) async fn an_exchange_is_found_with_its_subjects(address: Address) {
     assert_eq!(reader.exchange(ExchangeId::at(1)).await.expect("finds"), []);
 }
 
+pub(super) async fn several_exchanges_are_found_at_once(address: Address) {
+    let (reader, log, ids, rows) = stored(&address).await;
+    let asked = [ids[3], ExchangeId::at(1), ids[1], ids[0]];
+    let found = reader.exchanges(&asked).await.expect("finds").expect("few");
+    assert_eq!(places(&found), [0, 1, 3, 5, 6, 7]);
+    for (of, row) in found {
+        let original = &rows[usize::try_from(row.index).expect("small")];
+        assert_eq!((of, row.body.as_ref(), &row.columns), (log, Some(&original.body), &original.columns));
+    }
+    assert_eq!(reader.exchanges(&[]).await.expect("finds"), Some(Vec::new()));
+    let many = vec![ids[0]; 4097];
+    assert!(matches!(reader.exchanges(&many).await, Err(StoreError::Misuse(_))));
+    // As many entries as are read at once, and one more.
+    let mut store = Store::open(&address).await.expect("opens");
+    let left = i64::from(crate::store::EXCHANGE_ROWS_MAX) - 3;
+    let long: Vec<Row> = (0..left).map(|n| progress(ids[1], n, &[])).collect();
+    for rows in long.chunks(crate::store::APPEND_ROWS_MAX) {
+        append(&mut store, log, Appender::Holder(1), rows).await.expect("appends");
+    }
+    let found = reader.exchanges(&[ids[1]]).await.expect("finds").expect("as many as may be");
+    assert_eq!(found.len(), 16_384);
+    assert_eq!(reader.exchanges(&ids[..2]).await.expect("finds"), None);
+}
+
 pub(super) async fn accesses_to_a_subject_are_found(address: Address) {
     let (reader, _, _, _) = stored(&address).await;
     let ask = async |pseudonyms: &[Hash], from, until| {

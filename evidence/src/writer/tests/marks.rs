@@ -1,13 +1,15 @@
 //! Entries that somebody inserts who can write the database and has no key: nobody takes them for a guest's or a
 //! predecessor's, and nobody signs them.
 
+use std::time::Duration;
+
 use ura_log::Hash;
 use ura_proto::{
     ExchangeId,
-    v1::{KeyChange, Removal, entry::Kind},
+    v1::{Gap, KeyChange, Removal, entry::Kind},
 };
 
-use super::rig::{NOW_US, Rig, opening, patient, refused, some, until};
+use super::rig::{NOW_US, Rig, Running, opening, patient, refused, some, until};
 use crate::{
     entry::Row,
     extend,
@@ -30,6 +32,17 @@ async fn intrude(rig: &Rig, rows: &[Row], mark: &Hash) {
 /// The mark that stands.
 async fn standing(rig: &Rig) -> Hash {
     rig.row().await.mark.try_into().expect("a mark has 32 bytes")
+}
+
+/// The writer, whose pace is to try again at once, does so many times and fails each time. It says that rows wait only
+/// after the attempt that it makes when they come.
+pub(super) async fn stays_unavailable(running: &Running) {
+    let before = running.evidence.status().waiting;
+    for more in 1..=20 {
+        running.evidence.submit_kept(Row::new(None, NOW_US, Kind::Gap(Gap::default())));
+        until(async || running.evidence.status().waiting == before + more).await;
+        assert!(!running.evidence.status().available, "attempt {more}");
+    }
 }
 
 fn forged() -> Vec<[Row; 1]> {
@@ -76,7 +89,8 @@ pub(super) async fn on_postgres(rig: Rig) {
 }
 
 /// The mark is the one that stood, one from before, or made up.
-async fn what_others_insert_into_a_live_store_is_not_signed(rig: Rig, rows: &[Row], mark: usize) {
+async fn what_others_insert_into_a_live_store_is_not_signed(mut rig: Rig, rows: &[Row], mark: usize) {
+    rig.pace.retry = Duration::ZERO;
     let running = rig.start().await;
     let before = standing(&rig).await;
     for at in 0..5 {
@@ -90,10 +104,7 @@ async fn what_others_insert_into_a_live_store_is_not_signed(rig: Rig, rows: &[Ro
     // Neither the next record nor the upkeep takes it in.
     assert_eq!(running.record(some(99)).await, None);
     until(async || !running.evidence.status().available).await;
-    for _ in 0..20 {
-        tokio::time::sleep(rig.pace.retry).await;
-        assert!(!running.evidence.status().available);
-    }
+    stays_unavailable(&running).await;
     assert_eq!(rig.row().await.size, size + 1, "nothing was written");
     assert!(signed(&rig).await <= size, "nothing of it was signed");
     assert!(matches!(as_guest(&rig, 60).await, Err(StoreError::Foreign { .. })), "nor does a command go on");
