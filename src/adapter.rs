@@ -1,40 +1,50 @@
-//! `ura adapter`: runs one adapter as a process.
+//! `ura adapter`: from an institution's register to a contract that is answered on the bus.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+mod bridge;
+mod check;
+mod new;
+mod run;
+mod r#try;
 
-use ura_adapters::{config::Config, run};
-use ura_runtime::process;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
-/// How much longer the process may take to leave than its calls, in milliseconds.
-const LEAVING_SLACK_MS: u64 = 2_000;
-
-/// Plug an institution's register into the bus
+/// Plug an institution's register into the bus: run its adapter
 #[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
 pub(crate) struct AdapterCommand {
-    /// Configuration of the adapter, TOML; config/adapter.toml is a sample
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    Bridge(Box<bridge::BridgeCommand>),
+    New(Box<new::NewCommand>),
+    Check(check::CheckCommand),
+    Try(Box<r#try::TryCommand>),
+    /// Run an adapter: plug in, or listen, and answer
+    Run(run::RunCommand),
+    /// Print the JSON Schema of adapter files, for editors
+    Schema,
 }
 
 impl AdapterCommand {
-    /// Runs until SIGTERM or SIGINT.
+    /// Runs the action that was asked for.
     pub(crate) fn run(self) -> ExitCode {
-        let config = match Config::load(&self.config) {
-            Ok(config) => config,
-            Err(errors) => {
-                // Telemetry is configured by this very file: there is no log yet.
-                drop(writeln!(std::io::stderr(), "{errors}"));
-                return ExitCode::FAILURE;
+        match self.action {
+            Action::New(command) => command.run(),
+            Action::Bridge(command) => command.run(),
+            Action::Check(command) => command.run(),
+            Action::Try(command) => command.run(),
+            Action::Run(command) => command.run(),
+            Action::Schema => {
+                // A reader that has gone needs no schema.
+                drop(io::stdout().write_all(ura_adapters::schema::TEXT.as_bytes()));
+                ExitCode::SUCCESS
             }
-        };
-        let telemetry = config.telemetry.clone();
-        let name = config.system.to_string();
-        let limits = &config.limits;
-        let drain_timeout_ms = limits.drain_notice_ms + limits.drain_timeout_ms + LEAVING_SLACK_MS;
-        process::run(&telemetry, &name, drain_timeout_ms, async |shutdown| {
-            let adapter = run::start(config, shutdown).await?;
-            adapter.finished().await;
-            Ok::<(), run::StartError>(())
-        })
+        }
     }
 }

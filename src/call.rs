@@ -2,16 +2,16 @@
 //!
 //! The contract is learnt from the gateway by reflection; nothing about any contract is compiled in.
 
-mod arguments;
+pub(crate) mod arguments;
 pub(crate) mod client;
 mod codec;
 pub(crate) mod connection;
-mod input;
+pub(crate) mod input;
 mod invocation;
-mod json;
+pub(crate) mod json;
 mod keep;
-mod metadata;
-mod output;
+pub(crate) mod metadata;
+pub(crate) mod output;
 mod reflection;
 mod refusal;
 
@@ -250,7 +250,7 @@ impl CallCommand {
 }
 
 /// Whether a method may change the register, which the bus wants a key for.
-fn writes(method: &MethodDescriptor) -> bool {
+pub(crate) fn writes(method: &MethodDescriptor) -> bool {
     let level = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
     // gRPC's own services are no contracts: the gateway answers them itself and wants no key.
     level != Some(IdempotencyLevel::NoSideEffects) && !method.full_name().starts_with("grpc.")

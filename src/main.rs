@@ -3,6 +3,7 @@
 mod adapter;
 mod call;
 mod certs;
+mod contract;
 mod demo;
 mod evidence;
 mod gateway;
@@ -29,8 +30,9 @@ enum Role {
     Call(Box<call::CallCommand>),
     /// Run a gateway
     Gateway(gateway::GatewayCommand),
-    /// Run an adapter
+    /// Make, check, try and run adapters
     Adapter(adapter::AdapterCommand),
+    Contract(contract::ContractCommand),
     /// Run the mock registers
     Mocks(mocks::MocksCommand),
     Evidence(evidence::EvidenceCommand),
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Role::Call(command) => command.run(),
         Role::Gateway(command) => command.run(),
         Role::Adapter(command) => command.run(),
+        Role::Contract(command) => command.run(),
         Role::Mocks(command) => command.run(),
         Role::Evidence(command) => command.run(),
         Role::Certs(command) => command.run(),

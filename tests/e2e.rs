@@ -7,6 +7,8 @@
 mod access;
 #[path = "e2e/clock.rs"]
 mod clock;
+#[path = "e2e/contracts.rs"]
+mod contracts;
 #[path = "e2e/directory.rs"]
 mod directory;
 #[path = "e2e/evidence.rs"]

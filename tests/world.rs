@@ -230,7 +230,7 @@ impl World {
         GatewayConfig::load(&self.path("gateway.toml")).unwrap_or_else(|e| panic!("{e}"))
     }
 
-    /// Writes a directory and waits until the gateway has published it: until `seen` holds.
+    /// Writes a directory; the gateway finds it by itself.
     pub fn write_directory(&self, text: &str) {
         // Renamed into place, as deployment tools do.
         let next = self.path("directory.next");

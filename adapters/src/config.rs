@@ -1,10 +1,12 @@
 //! The adapter's configuration file: who it is, whom it plugs into, what it serves. TOML; every
 //! mistake is reported, at its place.
 
+mod limits;
+mod proxy;
+
 use std::{
     fmt::Display,
     net::SocketAddr,
-    ops::RangeInclusive,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -17,6 +19,13 @@ use ura_runtime::{
     tls::SpiffeId,
 };
 
+use crate::bridge::{Bridge, RawBridge};
+pub use limits::Limits;
+use limits::RawLimits;
+pub(crate) use limits::bounded;
+use proxy::RawProxy;
+pub use proxy::{Proxy, ProxyUser};
+
 /// What an adapter needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -28,8 +37,12 @@ pub struct Config {
     pub gateway_id: SpiffeId,
     /// Who dials whom.
     pub link: Link,
-    /// Adapter files, one per contract.
+    /// Where the gateways are reached through a proxy.
+    pub proxy: Option<Proxy>,
+    /// Adapter files, one per contract. Adapters written in Rust have none.
     pub contracts: Vec<PathBuf>,
+    /// A server beside the adapter whose contracts are plugged in too.
+    pub bridge: Option<Bridge>,
     /// Bounds of sizes and times.
     pub limits: Limits,
     /// Logs and traces.
@@ -39,49 +52,11 @@ pub struct Config {
 /// Who dials whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// The adapter dials these gateways, `host:port` each, and serves on those connections.
+    /// The adapter dials these gateways, `host:port` each, and those that they tell it of, and serves on
+    /// the connections.
     Plug(Vec<String>),
     /// The gateway dials the adapter here.
     Listen(SocketAddr),
-}
-
-/// Bounds of sizes and times.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections to each gateway, 1 to 16; default 2.
-    pub connections: usize,
-    /// Calls at once on one connection, 1 to 100,000; default 1024.
-    pub streams_max: u32,
-    /// Largest request message, 1 KiB to 1 GiB; default 4 MiB.
-    pub request_bytes_max: usize,
-    /// Largest reply message, 1 KiB to 1 GiB; default 16 MiB.
-    pub reply_bytes_max: usize,
-    /// Largest metadata of a call, 1 KiB to 1 MiB; default 32 KiB.
-    pub header_bytes_max: u32,
-    /// Longest dialling and TLS handshake, 10 ms to 60 s; default 5 s.
-    pub connect_timeout_ms: u64,
-    /// Longest wait for a gateway's first question, 10 ms to 60 s; default 10 s.
-    pub first_call_timeout_ms: u64,
-    /// Time between NOT_SERVING and the end of taking calls, 0 to 60 s; default 100 ms.
-    pub drain_notice_ms: u64,
-    /// Longest wait for calls in flight when leaving, 0 to 10 min; default 10 s.
-    pub drain_timeout_ms: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 2,
-            streams_max: 1024,
-            request_bytes_max: 4 * 1024 * 1024,
-            reply_bytes_max: 16 * 1024 * 1024,
-            header_bytes_max: 32 * 1024,
-            connect_timeout_ms: 5_000,
-            first_call_timeout_ms: 10_000,
-            drain_notice_ms: 100,
-            drain_timeout_ms: 10_000,
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -92,28 +67,34 @@ struct RawConfig {
     gateway_id: Spanned<String>,
     gateways: Option<Spanned<Vec<Spanned<String>>>>,
     listen: Option<Spanned<String>>,
-    contracts: Spanned<Vec<Spanned<String>>>,
+    proxy: Option<Spanned<String>>,
+    proxy_user: Option<Spanned<String>>,
+    proxy_password_file: Option<Spanned<String>>,
+    contracts: Option<Spanned<Vec<Spanned<String>>>>,
+    bridge: Option<RawBridge>,
     #[serde(default)]
     limits: RawLimits,
     #[serde(default)]
     telemetry: TelemetryConfig,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct RawLimits {
-    connections: Option<Spanned<usize>>,
-    streams_max: Option<Spanned<u32>>,
-    request_bytes_max: Option<Spanned<usize>>,
-    reply_bytes_max: Option<Spanned<usize>>,
-    header_bytes_max: Option<Spanned<u32>>,
-    connect_timeout_ms: Option<Spanned<u64>>,
-    first_call_timeout_ms: Option<Spanned<u64>>,
-    drain_notice_ms: Option<Spanned<u64>>,
-    drain_timeout_ms: Option<Spanned<u64>>,
-}
-
 impl Config {
+    /// An adapter of this system with the defaults of all else, and without contracts.
+    #[must_use]
+    pub fn new(system: SystemId, identity: PathBuf, gateway_id: SpiffeId, link: Link) -> Self {
+        Self {
+            system,
+            identity,
+            gateway_id,
+            link,
+            proxy: None,
+            contracts: Vec::new(),
+            bridge: None,
+            limits: Limits::default(),
+            telemetry: TelemetryConfig::default(),
+        }
+    }
+
     /// Reads and checks a configuration file; paths in it are relative to its folder.
     ///
     /// # Errors
@@ -137,13 +118,19 @@ fn check(raw: RawConfig, source: &Source) -> Result<Config, ConfigErrors> {
     let mut problems = source.problems();
     let system: Option<SystemId> = parsed(&raw.system, &mut problems);
     let gateway_id: Option<SpiffeId> = parsed(&raw.gateway_id, &mut problems);
-    let link = link(raw.gateways, raw.listen, &mut problems);
-    if raw.contracts.get_ref().is_empty() {
-        let message = "there is no contract: name at least one adapter file";
-        problems.at(raw.contracts.span(), message);
+    if let (Some(_), Some(url)) = (&raw.listen, &raw.proxy) {
+        problems.at(url.span(), "an adapter that listens reaches nobody through a proxy");
     }
-    let contracts = raw.contracts.into_inner();
+    let proxy = RawProxy { url: raw.proxy, user: raw.proxy_user, password_file: raw.proxy_password_file };
+    let proxy = proxy.check(source, &mut problems);
+    let link = link(raw.gateways, raw.listen, &mut problems);
+    if let Some(contracts) = raw.contracts.as_ref().filter(|contracts| contracts.get_ref().is_empty()) {
+        let message = "there is no contract: name at least one adapter file";
+        problems.at(contracts.span(), message);
+    }
+    let contracts = raw.contracts.map(Spanned::into_inner).unwrap_or_default();
     let contracts = contracts.iter().map(|path| source.resolve(path.get_ref())).collect();
+    let bridge = raw.bridge.and_then(|bridge| bridge.check(source, &mut problems));
     let limits = raw.limits.check(&mut problems);
     let identity = source.resolve(&raw.identity);
     let (Some(system), Some(gateway_id), Some(link)) = (system, gateway_id, link) else {
@@ -156,7 +143,9 @@ fn check(raw: RawConfig, source: &Source) -> Result<Config, ConfigErrors> {
         identity,
         gateway_id,
         link,
+        proxy,
         contracts,
+        bridge,
         limits,
         telemetry: raw.telemetry,
     })
@@ -208,64 +197,9 @@ fn link(
     }
 }
 
-fn is_address(text: &str) -> bool {
+/// Whether a text is `host:port`.
+pub(crate) fn is_address(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-}
-
-impl RawLimits {
-    fn check(self, problems: &mut Problems) -> Limits {
-        const KIB: usize = 1024;
-        let default = Limits::default();
-        let bytes = KIB..=KIB * KIB * KIB;
-        let wait = 10..=60_000;
-        Limits {
-            connections: bounded(self.connections, default.connections, 1..=16, problems),
-            streams_max: bounded(self.streams_max, default.streams_max, 1..=100_000, problems),
-            request_bytes_max: bounded(
-                self.request_bytes_max,
-                default.request_bytes_max,
-                bytes.clone(),
-                problems,
-            ),
-            reply_bytes_max: bounded(self.reply_bytes_max, default.reply_bytes_max, bytes, problems),
-            header_bytes_max: bounded(
-                self.header_bytes_max,
-                default.header_bytes_max,
-                1024..=1024 * 1024,
-                problems,
-            ),
-            connect_timeout_ms: bounded(
-                self.connect_timeout_ms,
-                default.connect_timeout_ms,
-                wait.clone(),
-                problems,
-            ),
-            first_call_timeout_ms: bounded(
-                self.first_call_timeout_ms,
-                default.first_call_timeout_ms,
-                wait,
-                problems,
-            ),
-            drain_notice_ms: bounded(self.drain_notice_ms, default.drain_notice_ms, 0..=60_000, problems),
-            drain_timeout_ms: bounded(self.drain_timeout_ms, default.drain_timeout_ms, 0..=600_000, problems),
-        }
-    }
-}
-
-/// The value of a limit, or its default; a value out of its range is a problem.
-fn bounded<T>(value: Option<Spanned<T>>, default: T, range: RangeInclusive<T>, problems: &mut Problems) -> T
-where
-    T: PartialOrd + Display,
-{
-    let Some(value) = value else {
-        return default;
-    };
-    if range.contains(value.get_ref()) {
-        return value.into_inner();
-    }
-    let (least, most) = (range.start(), range.end());
-    problems.at(value.span(), format!("{} is not within {least} to {most}", value.get_ref()));
-    default
 }
 
 #[cfg(test)]
@@ -329,6 +263,29 @@ drain_timeout_ms = 600001
             .filter_map(|line| line.strip_prefix("conf/adapter.toml:")?.split(':').next())
             .collect();
         assert_eq!(places, ["1", "3", "4", "4", "5", "7", "9"], "{errors:#?}");
+    }
+
+    #[test]
+    fn a_proxy_and_who_may_use_it() {
+        let with = |lines: &str| parse(&format!("{lines}\n{GOOD}"));
+        let user = "proxy_user = \"arc\"";
+        let all = format!("proxy = \"http://proxy:3128\"\n{user}\nproxy_password_file = \"secrets/proxy\"");
+        let proxy = with(&all).expect("valid").proxy.expect("a proxy");
+        let user_of = ProxyUser { name: "arc".into(), password_file: "conf/secrets/proxy".into() };
+        assert_eq!(proxy, Proxy { address: "proxy:3128".into(), user: Some(user_of) });
+        for (lines, expected) in [
+            (user.to_owned(), "go together"),
+            (all.replace("\"arc\"", "\"a:c\""), "colon"),
+            (all.replace("proxy = \"http://proxy:3128\"", ""), "`proxy` is not"),
+            (all.replace("http://proxy:3128", "proxy"), "http://host:port"),
+        ] {
+            let errors = with(&lines).expect_err(expected);
+            assert!(errors.iter().any(|line| line.contains(expected)), "{errors:#?}");
+        }
+        let listens =
+            GOOD.replace("gateways = [\"127.0.0.1:7400\", \"gw.example:7400\"]", "listen = \"[::1]:0\"");
+        let errors = parse(&format!("proxy = \"http://proxy:3128\"\n{listens}")).expect_err("listens");
+        assert!(errors[0].contains("listens"), "{errors:#?}");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! Reads a file, checks all of it against the contract and makes a plan that only holds valid
 //! states. Asks no register. The format is described in `docs/adapter-files.md`.
 
+mod columns;
 mod contract;
+pub(crate) mod environment;
 mod mapping;
 mod method;
 mod names;
@@ -11,6 +13,7 @@ mod operation;
 mod options;
 mod raw;
 mod register;
+mod unfilled;
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
@@ -28,6 +31,7 @@ pub struct Declared {
     contract: ServiceDescriptor,
     descriptor_set: Vec<u8>,
     plan: Arc<Plan>,
+    warnings: Option<ConfigErrors>,
 }
 
 impl Declared {
@@ -56,14 +60,24 @@ impl Declared {
         if let Some(contract) = &contract {
             methods = self::methods(file, &contract.service, &register, &mut problems);
         }
+        let plan = Plan { register, methods };
+        let mut warnings = source.problems();
+        unfilled::note(file, &plan, &mut warnings);
         let loaded = contract.map(|contract| Self {
             contract: contract.service,
             descriptor_set: contract.descriptor_set,
-            plan: Arc::new(Plan { register, methods }),
+            plan: Arc::new(plan),
+            warnings: warnings.into_result(()).err(),
         });
         problems
             .into_result(loaded)?
             .ok_or_else(|| ConfigErrors::new(source.path(), "the contract cannot be read"))
+    }
+
+    /// What the file leaves open without being wrong, each with its place: fields of the contract that nothing
+    /// fills, columns that no field takes. Empty for rest and soap: no file says what they answer.
+    pub fn warnings(&self) -> impl Iterator<Item = &config::ConfigError> {
+        self.warnings.iter().flat_map(ConfigErrors::iter)
     }
 
     /// The contract that is answered.
@@ -158,3 +172,6 @@ fn one_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
         names => format!("there is: {}", names.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,22 @@
 //! Registers that speak HTTP: what REST and SOAP have in common. Bounded bodies, no redirects, no
-//! proxies, trace and exchange id on every request.
+//! proxies, trace and exchange id on every request, who the adapter is where the register asks for it.
+
+mod auth;
+mod client;
+mod token;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 use reqwest::{
-    Client, Request, Response, Url,
-    header::{HeaderMap, HeaderName, HeaderValue},
-    redirect,
+    Request, Response, StatusCode, Url,
+    header::{AUTHORIZATION, HeaderName, HeaderValue},
 };
 use tonic::Code;
 use ura_proto::metadata::{EXCHANGE_ID, TRACEPARENT};
 
+use self::{auth::Auth, client::Clients};
 use crate::{
     plan::{Answer, RegisterPlan},
     register::{ConnectError, Failure, Reply, job::Job},
@@ -24,7 +28,8 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// A pool of connections to an HTTP server.
 pub(crate) struct HttpRegister {
-    client: Client,
+    clients: Clients,
+    auth: Option<Auth>,
     base: String,
     host: String,
     port: u16,
@@ -33,32 +38,9 @@ pub(crate) struct HttpRegister {
 impl HttpRegister {
     pub(crate) fn connect(plan: &RegisterPlan) -> Result<Self, ConnectError> {
         let url = Url::parse(&plan.url).map_err(|error| ConnectError::Url(error.to_string()))?;
-        let headers: HeaderMap = plan
-            .headers
-            .iter()
-            .filter_map(|(name, value)| {
-                let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-                let mut value = HeaderValue::from_str(value).ok()?;
-                value.set_sensitive(true);
-                Some((name, value))
-            })
-            .collect();
-        let mut client = Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(plan.timeout * 3 / 4)
-            .pool_max_idle_per_host(usize::try_from(plan.connections_max).unwrap_or(usize::MAX))
-            .pool_idle_timeout(IDLE)
-            .default_headers(headers);
-        if let Some(path) = &plan.ca_file {
-            let ca_file = |reason: String| ConnectError::CaFile { path: path.clone(), reason };
-            let pem = std::fs::read(path).map_err(|error| ca_file(error.to_string()))?;
-            let certificates =
-                reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| ca_file(error.to_string()))?;
-            client = client.tls_certs_merge(certificates);
-        }
         Ok(Self {
-            client: client.build().map_err(ConnectError::Http)?,
+            clients: Clients::new(plan)?,
+            auth: plan.auth.as_ref().map(Auth::open).transpose()?,
             base: plan.url.clone(),
             host: url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
             port: url.port_or_known_default().unwrap_or(80),
@@ -69,12 +51,14 @@ impl HttpRegister {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// Whether the server accepts connections.
+    /// Whether the server accepts connections, and whether there is a token for it where it wants one.
     pub(crate) async fn probe(&self) -> Result<(), Failure> {
-        tokio::net::TcpStream::connect((self.host.as_str(), self.port))
-            .await
-            .map(drop)
-            .map_err(|error| Failure::unreachable(error.to_string()))
+        let connected = tokio::net::TcpStream::connect((self.host.as_str(), self.port)).await;
+        connected.map(drop).map_err(|error| Failure::unreachable(error.to_string()))?;
+        match &self.auth {
+            Some(auth) => auth.value(&self.clients.current().await).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// The register's url with a path behind it.
@@ -92,8 +76,38 @@ impl HttpRegister {
         if let Ok(value) = HeaderValue::from_str(&job.context.exchange_id) {
             headers.insert(EXCHANGE_ID, value);
         }
-        self.client.execute(request).await.map_err(|error| failure(&error))
+        let client = self.clients.current().await;
+        let execute = async |request| client.execute(request).await.map_err(|error| failure(&error));
+        let Some(auth) = &self.auth else {
+            return execute(request).await;
+        };
+        let again = request.try_clone();
+        let value = auth.value(&client).await?;
+        request.headers_mut().insert(AUTHORIZATION, value.clone());
+        let response = execute(request).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        // Such a request was not carried out (RFC 9110 section 15.5.2): it may be repeated, a write too.
+        match (again, auth.renewed(&client, &value).await?) {
+            (Some(mut again), Some(value)) => {
+                again.headers_mut().insert(AUTHORIZATION, value);
+                execute(again).await
+            }
+            _ => Ok(response),
+        }
     }
+}
+
+/// The value of a header that holds a value of the request. Only what every receiver reads alike: visible ASCII and
+/// blanks inside (RFC 9110 section 5.5). Bytes beyond are read as ISO 8859-1 by some, which makes line ends of letters.
+pub(crate) fn header(name: &HeaderName, text: &str) -> Result<HeaderValue, Failure> {
+    let plain = text.bytes().all(|b| matches!(b, b' '..=b'~')) && text.trim_matches(' ') == text;
+    HeaderValue::from_str(text).ok().filter(|_| plain).ok_or_else(|| {
+        Failure::invalid(format!(
+            "The value for the header {name} cannot stand in a header: only visible ASCII characters can, and blanks between."
+        ))
+    })
 }
 
 /// The whole body, bounded.
@@ -189,7 +203,7 @@ pub(crate) fn reply(job: &Arc<Job>, whole: &Tree) -> Result<Reply, Failure> {
 }
 
 /// Nothing follows a failure.
-pub(crate) fn ended_by_failure<T: Send>(
+fn ended_by_failure<T: Send>(
     messages: impl futures_util::Stream<Item = Result<T, Failure>> + Send,
 ) -> impl futures_util::Stream<Item = Result<T, Failure>> + Send {
     messages.scan(false, |failed, item| {

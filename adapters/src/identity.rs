@@ -1,10 +1,13 @@
-//! The adapter's own certificate, read anew whenever it is used for a new connection, so that a
-//! renewed one is taken without a restart.
+//! The adapter's own certificate, read anew whenever it is used for a new connection and whenever its
+//! files change, so that a renewed one is taken without a restart.
 
 use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
 };
+
+use tokio::sync::watch;
 
 use ura_proto::SystemId;
 use ura_runtime::{
@@ -39,11 +42,16 @@ pub enum IdentityError {
     },
 }
 
+/// How often the files of the folder are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// An identity folder and what was last read from it.
 pub(crate) struct Identities {
     dir: PathBuf,
     system: SystemId,
     last: Mutex<Last>,
+    /// SHA-256 of the certificate that was last read, in DER.
+    newest: watch::Sender<[u8; 32]>,
 }
 
 struct Last {
@@ -56,8 +64,40 @@ impl Identities {
     /// Reads the folder for the first time.
     pub(crate) fn open(dir: &Path, system: SystemId) -> Result<Self, IdentityError> {
         let identity = load(dir, &system)?;
+        let newest = watch::Sender::new(identity.fingerprint());
         let last = Last { identity, trouble: None };
-        Ok(Self { dir: dir.to_owned(), system, last: Mutex::new(last) })
+        Ok(Self { dir: dir.to_owned(), system, last: Mutex::new(last), newest })
+    }
+
+    /// Waits until the folder holds another certificate than this one, named by its SHA-256 in DER.
+    pub(crate) async fn other_than(&self, fingerprint: [u8; 32]) {
+        // The sender lives as long as this.
+        drop(self.newest.subscribe().wait_for(|newest| *newest != fingerprint).await);
+    }
+
+    /// Reads the folder whenever its files change. Never ends.
+    pub(crate) async fn follow(&self) {
+        let mut seen = self.stamp().await;
+        // They may have changed since they were first read.
+        self.current().await;
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = self.stamp().await;
+            if now != seen {
+                seen = now;
+                self.current().await;
+            }
+        }
+    }
+
+    /// When each file was changed; `None` for one that is not there.
+    async fn stamp(&self) -> [Option<SystemTime>; 3] {
+        let mut stamp = [None; 3];
+        for (changed, name) in stamp.iter_mut().zip(["cert.pem", "key.pem", "ca.pem"]) {
+            let meta = tokio::fs::metadata(self.dir.join(name)).await;
+            *changed = meta.and_then(|meta| meta.modified()).ok();
+        }
+        stamp
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -71,8 +111,10 @@ impl Identities {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match loaded {
             Ok(Ok(identity)) => {
+                let fingerprint = identity.fingerprint();
                 last.identity = identity;
                 last.trouble = None;
+                self.newest.send_if_modified(|newest| std::mem::replace(newest, fingerprint) != fingerprint);
             }
             Ok(Err(error)) => {
                 let trouble = chain(&error);

@@ -4,8 +4,11 @@
 //! SQL, REST or SOAP as an adapter file says. The *serving* half plugs any adapter into the bus.
 //! Nothing of a particular country, institution or register is compiled in.
 
+pub mod bridge;
+mod caller;
 pub mod config;
 pub mod declared;
+pub mod draft;
 mod http;
 pub mod identity;
 pub mod listen;
@@ -13,11 +16,17 @@ mod mapper;
 mod paging;
 mod plan;
 mod plug;
+pub mod program;
 pub mod register;
 mod rest;
 pub mod run;
+pub mod schema;
+mod secrets;
 pub mod serve;
 mod soap;
 mod sql;
 mod tree;
+mod wsdl;
 mod xml;
+
+pub use caller::Caller;

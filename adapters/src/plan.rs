@@ -1,7 +1,7 @@
 //! A validated adapter file: what `declared` makes and the backends carry out. Only valid states
 //! can be written here; nothing is looked up by name at call time.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use prost_reflect::{FieldDescriptor, MethodDescriptor, Value};
 use tonic::Code;
@@ -11,6 +11,7 @@ use crate::{
     register::context::ContextName,
     sql::placeholders::Statement,
     tree::{Path, Tree},
+    wsdl::Wsdl,
 };
 
 /// One adapter file.
@@ -32,8 +33,29 @@ pub(crate) struct RegisterPlan {
     pub(crate) timeout: Duration,
     pub(crate) probe: Duration,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) ca_file: Option<std::path::PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) client_identity: Option<IdentityFiles>,
+    pub(crate) auth: Option<AuthPlan>,
+    /// PostgreSQL: nothing is said without TLS.
+    pub(crate) tls: bool,
+    pub(crate) soap_version: SoapVersion,
+    pub(crate) wsdl: Option<Wsdl>,
     pub(crate) limits: Limits,
+}
+
+/// PEM files of a client certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct IdentityFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// How the adapter says who it is. Holds where the secrets are, never a secret.
+#[derive(Debug)]
+pub(crate) enum AuthPlan {
+    Basic { user: String, password_file: PathBuf },
+    Bearer { token_file: PathBuf },
+    OAuth2 { token_url: reqwest::Url, client_id: String, secret_file: PathBuf, scopes: Vec<String> },
 }
 
 /// How much of an answer is taken.
@@ -150,12 +172,34 @@ pub(crate) struct RestPlan {
 
 #[derive(Debug)]
 pub(crate) struct SoapPlan {
+    pub(crate) version: SoapVersion,
     pub(crate) path: String,
     pub(crate) action: String,
+    /// Of the operation's element.
     pub(crate) namespace: String,
+    /// Name of that element.
     pub(crate) operation: String,
+    /// Names without a prefix are in that namespace too, unless a shape says otherwise.
     pub(crate) qualified: bool,
     pub(crate) body: Vec<(String, Template)>,
+    /// What the WSDL says of the elements inside the operation; empty where there is none.
+    pub(crate) shapes: Vec<Shape>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SoapVersion {
+    #[default]
+    V1_1,
+    V1_2,
+}
+
+/// An element of a request, in the order in which its schema wants them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) name: String,
+    /// Empty for none.
+    pub(crate) namespace: String,
+    pub(crate) children: Vec<Shape>,
 }
 
 /// Text with parameters in it.

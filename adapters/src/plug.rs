@@ -1,28 +1,33 @@
 //! The plug: connects out to the gateways and serves them on the connections it opened.
 //!
-//! For each gateway there are a few slots, and each slot always has a connection or is about to. A
-//! refused plug never ends the adapter: the reason is logged once, and the slot tries again.
+//! For each gateway there are a few slots, and each slot always has a connection or is about to. The
+//! gateways are those of the configuration and those that the bus tells of. A refused plug never ends the
+//! adapter: the reason is logged once, and the slot tries again.
 
 mod backoff;
 mod journal;
+mod proxy;
+mod slot;
 
-use std::{pin::pin, sync::Arc, time::Duration};
-
-use tokio::{
-    net::TcpStream,
-    sync::watch,
-    time::{Instant, sleep},
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
 };
+
+use tokio::{net::TcpStream, sync::watch};
 use tokio_rustls::client::TlsStream;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use ura_runtime::{
     clock::Clock,
     process::chain,
     tls::{self, SpiffeId, Verify},
 };
 
-use self::{backoff::Backoff, journal::Journal};
+use self::{journal::Journal, slot::Slot};
 use crate::{
+    config::Proxy,
     identity::Identities,
     serve::{Lifetime, Parts, Service, Stage, drive, reached},
 };
@@ -35,71 +40,92 @@ pub(crate) struct Plug {
     pub(crate) parts: Arc<Parts>,
     pub(crate) identities: Arc<Identities>,
     pub(crate) gateway_id: SpiffeId,
+    pub(crate) proxy: Option<Proxy>,
     pub(crate) stage: watch::Receiver<Stage>,
     pub(crate) tasks: TaskTracker,
     pub(crate) clock: Clock,
 }
 
+/// A gateway, as its slots know it.
+struct Target {
+    /// `host:port`.
+    address: String,
+    journal: Journal,
+    /// The bus tells of it no more.
+    given_up: CancellationToken,
+}
+
+/// A connection that was made.
+struct Link {
+    stream: TlsStream<TcpStream>,
+    lifetime: Lifetime,
+    /// SHA-256 of the own certificate on it, in DER.
+    certificate: [u8; 32],
+}
+
 impl Plug {
-    /// Starts the slots of every gateway, `host:port` each.
-    pub(crate) fn start(self, gateways: &[String]) {
+    /// Plugs into these gateways, `host:port` each, and into those that they tell of.
+    pub(crate) fn start(self, gateways: Vec<String>) {
         let plug = Arc::new(self);
-        for gateway in gateways {
-            let journal = Arc::new(Journal::new(plug.parts.system().clone(), gateway));
-            for _ in 0..plug.parts.limits().connections {
-                let slot = Arc::clone(&plug).slot(gateway.clone(), Arc::clone(&journal));
-                plug.tasks.spawn(slot);
+        let tasks = plug.tasks.clone();
+        tasks.spawn(plug.follow(gateways));
+    }
+
+    /// Keeps slots for every gateway that there is, until the adapter leaves.
+    async fn follow(self: Arc<Self>, configured: Vec<String>) {
+        let mut stage = self.stage.clone();
+        let mut told = self.parts.verdicts().gateways();
+        let mut targets: HashMap<String, CancellationToken> = HashMap::new();
+        let mut files = pin!(self.identities.follow());
+        loop {
+            let mut wanted: BTreeSet<String> = told.borrow_and_update().clone();
+            wanted.extend(configured.iter().cloned());
+            targets.retain(|address, given_up| {
+                let keep = wanted.contains(address);
+                if !keep {
+                    tracing::info!(system = %self.parts.system(), gateway = address, "the bus tells of this gateway no more");
+                    given_up.cancel();
+                }
+                keep
+            });
+            for address in wanted {
+                let Entry::Vacant(target) = targets.entry(address) else { continue };
+                if !configured.contains(target.key()) {
+                    tracing::info!(system = %self.parts.system(), gateway = target.key(), "the bus tells of this gateway, too");
+                }
+                let given_up = self.open(target.key().clone());
+                target.insert(given_up);
+            }
+            tokio::select! {
+                () = reached(&mut stage, Stage::Leaving) => return,
+                () = files.as_mut() => return,
+                changed = told.changed() => if changed.is_err() { return },
             }
         }
     }
 
-    /// Keeps one connection to one gateway, until the adapter leaves.
-    async fn slot(self: Arc<Self>, gateway: String, journal: Arc<Journal>) {
-        let mut backoff = Backoff::default();
-        let mut stage = self.stage.clone();
-        loop {
-            let delay = backoff.delay(rand::random());
-            let link = async {
-                sleep(delay).await;
-                self.connect(&gateway).await
-            };
-            let link = tokio::select! {
-                () = reached(&mut stage, Stage::Leaving) => return,
-                link = link => link,
-            };
-            let (stream, lifetime) = match link {
-                Ok(link) => link,
-                Err(reason) => {
-                    journal.failed(&reason);
-                    backoff.failed();
-                    continue;
-                }
-            };
-            let born = Instant::now();
-            let service = Service::new(Arc::clone(&self.parts));
-            let connection = Arc::clone(service.connection());
-            let held = Arc::clone(&self).hold(stream, service, lifetime, Arc::clone(&journal));
-            tokio::select! {
-                refused = self.tasks.spawn(held) => match refused {
-                    Ok(true) => backoff.refused(),
-                    _ => backoff.lost(born.elapsed()),
-                },
-                // The old connection goes on answering what is in flight.
-                () = connection.replacement_wanted() => backoff.replaced(born.elapsed()),
-            }
+    /// Opens the slots of a gateway; they end with the token.
+    fn open(self: &Arc<Self>, address: String) -> CancellationToken {
+        let given_up = CancellationToken::new();
+        let journal = Journal::new(self.parts.system().clone(), &address);
+        let target = Arc::new(Target { address, journal, given_up: given_up.clone() });
+        for _ in 0..self.parts.limits().connections {
+            self.tasks.spawn(Slot::new(Arc::clone(self), Arc::clone(&target)).run());
         }
+        given_up
     }
 
     /// Serves one connection to its end; tells whether the gateway took nothing from it.
     async fn hold(
         self: Arc<Self>,
-        stream: TlsStream<TcpStream>,
+        link: Link,
         service: Service,
-        lifetime: Lifetime,
-        journal: Arc<Journal>,
+        target: Arc<Target>,
+        replacing: bool,
     ) -> bool {
         let connection = Arc::clone(service.connection());
-        let mut driven = pin!(drive(stream, service, lifetime, self.stage.clone()));
+        let journal = &target.journal;
+        let mut driven = pin!(drive(link.stream, service, link.lifetime, self.stage.clone()));
         let (outcome, up) = tokio::select! {
             biased;
             () = connection.accepted() => {
@@ -114,16 +140,16 @@ impl Plug {
         } else {
             outcome.to_string()
         };
-        let leaving = *self.stage.borrow() != Stage::Serving;
+        let leaving = *self.stage.borrow() != Stage::Serving || target.given_up.is_cancelled();
         match (up, leaving) {
             (true, leaving) => journal.down(&reason, leaving),
-            (false, false) => journal.failed(&reason),
+            (false, false) => journal.failed(&reason, replacing),
             (false, true) => {}
         }
         refused
     }
 
-    async fn connect(&self, gateway: &str) -> Result<(TlsStream<TcpStream>, Lifetime), String> {
+    async fn connect(&self, gateway: &str) -> Result<Link, String> {
         let identity = self.identities.current().await;
         let now_unix_s = self.clock.unix_us().div_euclid(1_000_000);
         if identity.not_after_unix_s() <= now_unix_s {
@@ -133,11 +159,22 @@ impl Plug {
         let verify = Verify::Spiffe(self.gateway_id.clone());
         let config = identity.client_config(&[ALPN], verify).map_err(|error| chain(&error))?;
         let timeout = Duration::from_millis(self.parts.limits().connect_timeout_ms);
-        let (stream, peer) = tls::connect(gateway, config, timeout).await.map_err(|error| chain(&error))?;
+        let (stream, peer) = match &self.proxy {
+            None => tls::connect(gateway, config, timeout).await.map_err(|error| chain(&error))?,
+            Some(proxy) => {
+                let through = async {
+                    let tcp = proxy::tunnel(proxy, gateway).await.map_err(|error| chain(&error))?;
+                    tls::secure(tcp, gateway, config).await.map_err(|error| chain(&error))
+                };
+                let late = |_| format!("no connection to {gateway} through the proxy within {timeout:?}");
+                tokio::time::timeout(timeout, through).await.map_err(late)??
+            }
+        };
         if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
             return Err("the peer takes no plugs: is it a gateway's bus port?".to_owned());
         }
         let not_after = identity.not_after_unix_s().min(peer.not_after_unix_s);
-        Ok((stream, Lifetime::until(now_unix_s, not_after)))
+        let lifetime = Lifetime::until(now_unix_s, not_after);
+        Ok(Link { stream, lifetime, certificate: identity.fingerprint() })
     }
 }

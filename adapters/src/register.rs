@@ -7,6 +7,7 @@ mod bulkhead;
 pub(crate) mod context;
 pub(crate) mod failure;
 pub(crate) mod job;
+pub(crate) mod pump;
 mod span;
 
 use std::sync::Arc;
@@ -43,9 +44,9 @@ pub enum Reply {
 /// A register cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The CA file of an HTTP register cannot be read.
-    #[error("the CA file {path} cannot be used: {reason}")]
-    CaFile {
+    /// A file with a certificate, a key or a secret cannot be used.
+    #[error("the file {} cannot be used: {reason}", path.display())]
+    File {
         /// The file.
         path: std::path::PathBuf,
         /// Why.
@@ -61,7 +62,7 @@ pub enum ConnectError {
 
 pub(crate) enum Backend {
     Sql(SqlRegister),
-    Http(HttpRegister),
+    Http(Box<HttpRegister>),
 }
 
 impl Backend {
@@ -102,7 +103,7 @@ impl Register {
             RegisterKind::Rest | RegisterKind::Soap => {
                 let http = HttpRegister::connect(register)?;
                 let address = http.address();
-                (Backend::Http(http), address)
+                (Backend::Http(Box::new(http)), address)
             }
         };
         let backend = Arc::new(backend);
@@ -115,6 +116,14 @@ impl Register {
     #[must_use]
     pub fn health(&self) -> watch::Receiver<bool> {
         self.bulkhead.health()
+    }
+
+    /// Tries to reach the register now.
+    ///
+    /// # Errors
+    /// Why it cannot be reached.
+    pub async fn probe(&self) -> Result<(), Failure> {
+        self.backend.probe().await
     }
 
     /// Asks the register.

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
     Request, Response,
@@ -11,9 +10,9 @@ use reqwest::{
 };
 
 use crate::{
-    http::{self, HttpRegister, ended_by_failure},
+    http::{self, HttpRegister},
     plan::{Answer, Piece, RestPlan},
-    register::{Failure, Reply, job::Job},
+    register::{Failure, Reply, job::Job, pump},
     tree::Tree,
 };
 
@@ -61,16 +60,7 @@ fn request(http: &HttpRegister, job: &Job, plan: &RestPlan) -> Result<Request, F
         let Some(value) = template.render(&job.values) else {
             continue;
         };
-        let text = value.to_text();
-        let value = HeaderValue::from_bytes(text.as_bytes())
-            .ok()
-            .filter(|_| !text.chars().any(char::is_control))
-            .ok_or_else(|| {
-                Failure::invalid(format!(
-                    "The value for the header {name} holds characters that a header cannot have."
-                ))
-            })?;
-        headers.insert(name, value);
+        headers.insert(name, http::header(name, &value.to_text())?);
     }
     if let Some(template) = &plan.body {
         let mut text = String::new();
@@ -130,70 +120,27 @@ fn streamed(job: Arc<Job>, response: Response) -> Result<Reply, Failure> {
         Some((name.as_str().to_owned(), Tree::Text(value.to_str().ok()?.to_owned())))
     });
     let head = job.messages(&Tree::Object(headers.collect()), true)?;
-    let state = Body { job, pieces: Box::pin(response.bytes_stream()), bytes: 0 };
-    let rest = stream::unfold(state, |mut state| async move {
-        let next = state.next().await?;
-        Some((next, state))
-    });
-    let messages = rest.flat_map(|piece| {
-        stream::iter(match piece {
-            Ok(messages) => messages.into_iter().map(Ok).collect(),
-            Err(failure) => vec![Err(failure)],
-        })
-    });
-    let all = stream::iter(head.into_iter().map(Ok)).chain(messages);
-    Ok(Reply::Stream(ended_by_failure(all).boxed()))
-}
-
-struct Body {
-    job: Arc<Job>,
-    pieces: std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<Bytes, reqwest::Error>> + Send>>,
-    bytes: u64,
-}
-
-impl Body {
-    async fn next(&mut self) -> Option<Result<Vec<prost_reflect::DynamicMessage>, Failure>> {
-        let Answer::Chunks { field, .. } = &self.job.method.answer else {
-            return None;
+    Ok(pump::stream(Arc::clone(&job), |sink| async move {
+        for message in head {
+            sink.send(message).await?;
+        }
+        let Answer::Chunks { field, .. } = &job.method.answer else {
+            return Ok(());
         };
-        let pieces = &mut self.pieces;
-        let step = async { pieces.next().await.transpose().map_err(|error| http::failure(&error)) };
-        let piece = match self.job.budget.step(step).await {
-            Ok(None) => return None,
-            Ok(Some(piece)) => piece,
-            Err(failure) => {
-                self.job.health.note(&failure);
-                return Some(Err(failure));
+        let mut pieces = response.bytes_stream();
+        let mut bytes: u64 = 0;
+        loop {
+            let step = async { pieces.next().await.transpose().map_err(|error| http::failure(&error)) };
+            let Some(piece) = job.budget.step(step).await? else {
+                return Ok(());
+            };
+            bytes = bytes.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+            if bytes > job.limits.stream_bytes_max {
+                return Err(job.mismatch("the answer", "it is larger than stream_bytes_max"));
             }
-        };
-        self.bytes = self.bytes.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
-        if self.bytes > self.job.limits.stream_bytes_max {
-            return Some(Err(self.job.mismatch("the answer", "it is larger than stream_bytes_max")));
+            for message in job.piece(field, piece) {
+                sink.send(message).await?;
+            }
         }
-        Some(Ok(self.job.piece(field, piece)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_stay_inside_their_segment() {
-        let pieces = [Piece::Literal("/a/".into()), Piece::Slot(0), Piece::Literal("/b".into())];
-        for (value, expected) in [
-            ("01-101-AA", Some("/a/01-101-AA/b")),
-            ("x/../y?z#", Some("/a/x%2F..%2Fy%3Fz%23/b")),
-            ("ë %", Some("/a/%C3%AB%20%25/b")),
-            ("..", None),
-            (".", None),
-            ("", None),
-            ("%2e%2e", Some("/a/%252e%252e/b")),
-        ] {
-            let path = path(&pieces, &[Tree::Text(value.into())]);
-            assert_eq!(path.ok().as_deref(), expected, "{value}");
-        }
-        let two = [Piece::Literal("/".into()), Piece::Slot(0), Piece::Slot(0)];
-        assert!(super::path(&two, &[Tree::Text(".".into())]).is_err());
-    }
+    }))
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use ura_proto::SystemId;
 use ura_runtime::{
     clock::Clock,
@@ -13,6 +13,7 @@ use ura_runtime::{
 };
 
 use crate::{
+    bridge::{BridgeError, Bridged},
     config::{Config, Link},
     declared::Declared,
     identity::{Identities, IdentityError},
@@ -33,6 +34,9 @@ pub enum StartError {
     /// The identity folder cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The server behind the bridge cannot be plugged in.
+    #[error("the bridge cannot start: {0}")]
+    Bridge(#[from] BridgeError),
     /// The contracts do not go together.
     #[error(transparent)]
     Parts(#[from] PartsError),
@@ -60,6 +64,8 @@ pub struct Adapter {
     address: Option<SocketAddr>,
     verdict: watch::Receiver<Verdict>,
     task: JoinHandle<()>,
+    /// Ends when the server behind the bridge has other contracts than before.
+    outdated: Option<CancellationToken>,
 }
 
 impl Adapter {
@@ -103,6 +109,15 @@ impl Adapter {
         if decided.refused.is_empty() { Ok(()) } else { Err(NotPlugged::Refused(decided.refused.clone())) }
     }
 
+    /// Waits until the server behind the bridge has other contracts than those that are plugged in; without a
+    /// bridge, for ever.
+    pub async fn outdated(&self) {
+        match &self.outdated {
+            Some(outdated) => outdated.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Waits until the adapter has left: told to drain, calls in flight finished.
     pub async fn finished(self) {
         if let Err(error) = self.task.await {
@@ -111,7 +126,32 @@ impl Adapter {
     }
 }
 
-/// Starts an adapter that serves the declared contracts of its configuration.
+/// Runs an adapter until it is told to leave. Where a server is bridged it is started anew whenever the
+/// server comes back with other contracts.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
+    loop {
+        let this = shutdown.child();
+        let adapter = match start(config.clone(), this.clone()).await {
+            Err(StartError::Bridge(BridgeError::Stopped(_))) => return Ok(()),
+            started => started?,
+        };
+        let leaving = tokio::select! {
+            () = adapter.outdated() => false,
+            () = shutdown.draining() => true,
+        };
+        this.drain();
+        adapter.finished().await;
+        if leaving {
+            return Ok(());
+        }
+    }
+}
+
+/// Starts an adapter that serves the contracts of its configuration: the declared ones, and those of the
+/// server behind its bridge. Waits for that server, where it is to tell its contracts itself.
 ///
 /// # Errors
 /// See [`StartError`].
@@ -138,7 +178,13 @@ pub async fn start(config: Config, shutdown: Shutdown) -> Result<Adapter, StartE
         let health = register.health();
         services = services.handler(file.contract(), file.descriptor_set(), register, health)?;
     }
-    serve(config, services, shutdown).await
+    let mut outdated = None;
+    if let Some(bridge) = &config.bridge {
+        let bridged = Bridged::open(bridge, &config.limits, &config.system, &shutdown).await?;
+        let (all, token) = bridged.serve(services)?;
+        (services, outdated) = (all, Some(token));
+    }
+    Ok(Adapter { outdated, ..serve(config, services, shutdown).await? })
 }
 
 /// Starts an adapter that serves these contracts; `config.contracts` is not read. For adapters
@@ -154,7 +200,7 @@ pub async fn serve(
     let system = config.system;
     let identities = Arc::new(Identities::open(&config.identity, system.clone())?);
     let (stage, stages) = watch::channel(Stage::Serving);
-    let parts = services.build(system.clone(), config.limits, stages.clone())?;
+    let parts = services.build(system.clone(), config.limits)?;
     let tasks = TaskTracker::new();
     let address = match config.link {
         Link::Plug(gateways) => {
@@ -162,11 +208,12 @@ pub async fn serve(
                 parts: Arc::clone(&parts),
                 identities,
                 gateway_id: config.gateway_id,
+                proxy: config.proxy,
                 stage: stages,
                 tasks: tasks.clone(),
                 clock: Clock::system(),
             };
-            plug.start(&gateways);
+            plug.start(gateways);
             None
         }
         Link::Listen(address) => {
@@ -186,7 +233,7 @@ pub async fn serve(
     tracing::info!(%system, ?contracts, address = listens, "adapter started");
     let notice = Duration::from_millis(parts.limits().drain_notice_ms);
     let task = tokio::spawn(leave(system.clone(), stage, tasks, notice, shutdown));
-    Ok(Adapter { system, contracts, address, verdict: parts.verdicts().subscribe(), task })
+    Ok(Adapter { system, contracts, address, verdict: parts.verdicts().subscribe(), task, outdated: None })
 }
 
 /// Waits for the word to leave, then leaves: health first, then no new calls, then the last reply.

@@ -4,6 +4,7 @@
 //! Every connection gets its own [`Service`] of the same [`Parts`], whichever side opened it. This
 //! module routes and guards calls; it must not know registers, nor who dialled whom.
 
+mod boundary;
 mod connection;
 mod context;
 mod dynamic;
@@ -29,6 +30,7 @@ use ura_proto::metadata;
 use ura_runtime::trace::TraceContext;
 
 pub(crate) use self::connection::{Connection, Lifetime, drive};
+pub(crate) use self::failure::{status, to_status};
 pub(crate) use self::parts::Parts;
 pub use self::{
     dynamic::Handler,
@@ -41,7 +43,7 @@ use self::{
     span::CallSpan,
     upload::Upload,
 };
-use crate::register::CallContext;
+use crate::{caller::Caller, register::CallContext};
 
 /// Where the adapter stands between start and end; connections and health follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,7 +151,8 @@ impl Service {
             }
             Backend::Typed(service) => {
                 let service = service.clone();
-                request.extensions_mut().insert(context);
+                let system = self.parts.system().clone();
+                request.extensions_mut().insert(Caller::new(context, system, Arc::clone(method.name())));
                 parts::oneshot(service, request).await
             }
         }

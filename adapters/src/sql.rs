@@ -12,9 +12,7 @@ mod sqlite;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use futures_util::{StreamExt as _, stream};
 use prost_reflect::DynamicMessage;
-use tokio::sync::mpsc;
 
 use self::{
     placeholders::{Slot, Statement},
@@ -24,12 +22,9 @@ use self::{
 };
 use crate::{
     plan::{Nested, RegisterKind, RegisterPlan, SqlPlan},
-    register::{ConnectError, Failure, Reply, job::Job},
+    register::{ConnectError, Failure, Reply, job::Job, pump},
     tree::Tree,
 };
-
-/// Messages that wait for a slow reader of a stream.
-const STREAM_QUEUE: usize = 16;
 
 /// A pool of connections to a database.
 #[derive(Clone)]
@@ -75,44 +70,15 @@ impl SqlRegister {
 
     /// Rows as they come. The register's work ends when the stream is dropped.
     pub(crate) fn stream(&self, job: Arc<Job>) -> Reply {
-        let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
         let register = self.clone();
-        tokio::spawn(async move {
-            let mut sink = RowSink::new(sender.clone(), &job);
-            let work = async {
-                match &register {
-                    Self::Postgres(postgres) => postgres.stream(&job, &mut sink).await,
-                    Self::Sqlite(sqlite) => sqlite.stream(&job, &mut sink).await,
-                }?;
-                sink.finish()
-            };
-            let end = tokio::select! {
-                biased;
-                () = sender.closed() => return,
-                outcome = work => outcome,
-            };
-            if let Err(failure) = &end {
-                job.health.note(failure);
-                if let Some(span) = &job.span {
-                    span.failed(failure);
-                }
-            }
-            // A reader that is slow to take the end keeps no place at the register.
-            drop((sink, job));
-            // Nobody is left to be told when this fails.
-            let _ = sender.send(end.map(|()| None)).await;
-        });
-        let rows = stream::unfold(Some(receiver), |receiver| async move {
-            let mut receiver = receiver?;
-            match receiver.recv().await {
-                Some(Ok(Some(message))) => Some((Ok(message), Some(receiver))),
-                Some(Ok(None)) => None,
-                Some(Err(failure)) => Some((Err(failure), None)),
-                // Without its end a stream must not look complete.
-                None => Some((Err(Failure::broken("the reader of the rows ended early")), None)),
-            }
-        });
-        Reply::Stream(rows.boxed())
+        pump::stream(Arc::clone(&job), |sink| async move {
+            let mut sink = RowSink::new(sink, &job);
+            match &register {
+                Self::Postgres(postgres) => postgres.stream(&job, &mut sink).await,
+                Self::Sqlite(sqlite) => sqlite.stream(&job, &mut sink).await,
+            }?;
+            sink.finish()
+        })
     }
 }
 

@@ -171,11 +171,18 @@ pub(crate) fn is_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// A name without a prefix (Namespaces in XML 1.0, NCName, letters of all languages).
+/// A name without a prefix (Namespaces in XML 1.0, NCName), as far as parsers agree: what the fifth edition of XML 1.0
+/// (section 2.3) takes as part of a name and is a letter or digit besides. The fourth edition knew no others.
 pub(crate) fn is_name(name: &str) -> bool {
+    let letter = |c: char| {
+        let named = matches!(c, 'A'..='Z' | 'a'..='z' | '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{f6}' | '\u{f8}'..='\u{2ff}'
+            | '\u{370}'..='\u{37d}' | '\u{37f}'..='\u{1fff}' | '\u{2070}'..='\u{218f}' | '\u{2c00}'..='\u{2fef}'
+            | '\u{3001}'..='\u{d7ff}' | '\u{f900}'..='\u{fdcf}' | '\u{fdf0}'..='\u{fffd}');
+        c == '_' || named && c.is_alphabetic()
+    };
+    let follows = |c: char| letter(c) || matches!(c, '-' | '.' | '0'..='9' | '\u{300}'..='\u{36f}');
     let mut chars = name.chars();
-    chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
-        && chars.all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))
+    chars.next().is_some_and(letter) && chars.all(follows)
 }
 
 #[cfg(test)]
@@ -197,6 +204,31 @@ mod tests {
             ("\u{feff}<?xml version='1.0'?><!-- c --><a> x </a>\n", "a  x "),
         ] {
             assert_eq!(json(xml).as_deref(), Ok(tree), "{xml}");
+        }
+    }
+
+    #[test]
+    fn names_are_those_that_every_parser_takes() {
+        for name in ["a", "_", "ëç", "Đ-1._", "e\u{308}", "Ω", "日"] {
+            assert!(is_name(name), "{name:?}");
+        }
+        for name in [
+            "",
+            "1",
+            "-a",
+            ".a",
+            "a b",
+            "a:b",
+            "a>",
+            "a=",
+            "\u{feff}x",
+            "x\u{feff}",
+            "\u{fffd}",
+            "ª",
+            "\u{1f1fd}",
+            "\u{308}",
+        ] {
+            assert!(!is_name(name), "{name:?}");
         }
     }
 

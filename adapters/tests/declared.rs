@@ -4,14 +4,24 @@
 // A test that cannot go on says so by a panic.
 #![allow(clippy::panic)]
 
+#[path = "declared/auth.rs"]
+mod auth;
 #[path = "declared/files.rs"]
 mod files;
 #[path = "declared/fixture.rs"]
 mod fixture;
 #[path = "declared/http.rs"]
 mod http;
+#[path = "declared/injection.rs"]
+mod injection;
+#[path = "declared/mismatch.rs"]
+mod mismatch;
+#[path = "declared/pki.rs"]
+mod pki;
 #[path = "declared/postgres.rs"]
 mod postgres;
+#[path = "declared/postgres_sessions.rs"]
+mod postgres_sessions;
 #[path = "declared/rest.rs"]
 mod rest;
 #[path = "../../tests/world/postgres.rs"]
@@ -20,3 +30,5 @@ mod server;
 mod soap;
 #[path = "declared/sqlite.rs"]
 mod sqlite;
+#[path = "declared/wsdl.rs"]
+mod wsdl;

@@ -5,6 +5,7 @@ pub(crate) mod frame;
 pub(crate) mod gzip;
 pub(crate) mod pump;
 pub(crate) mod span;
+pub(crate) mod streams;
 pub(crate) mod watched;
 
 use std::time::Duration;

@@ -78,6 +78,12 @@ pub struct Limits {
     pub calls_per_plug_max: usize,
     /// Calls in hand at once on one consumer's connection.
     pub streams_per_connection_max: u32,
+    /// Calls in hand at once of one service, where the directory says nothing else.
+    pub service_calls_in_flight_max: usize,
+    /// Calls of one service that wait for one of those to end, where the directory says nothing else.
+    pub service_queue_max: usize,
+    /// For how long they wait, where the directory says nothing else.
+    pub service_wait_ms: u64,
     /// All metadata of a call together.
     pub metadata_bytes_max: u32,
     /// A call with a unary reply and a unary request.
@@ -96,7 +102,7 @@ pub struct Limits {
 
 impl Limits {
     /// Each limit that must not be zero, and whether it is.
-    fn zeros(&self) -> [(&'static str, bool); 11] {
+    fn zeros(&self) -> [(&'static str, bool); 12] {
         [
             ("message_bytes_max", self.message_bytes_max == 0),
             ("inflated_bytes_max", self.inflated_bytes_max == 0),
@@ -104,6 +110,7 @@ impl Limits {
             ("calls_in_flight_max", self.calls_in_flight_max == 0),
             ("calls_per_plug_max", self.calls_per_plug_max == 0),
             ("streams_per_connection_max", self.streams_per_connection_max == 0),
+            ("service_calls_in_flight_max", self.service_calls_in_flight_max == 0),
             ("metadata_bytes_max", self.metadata_bytes_max == 0),
             ("unary_timeout_ms", self.unary_timeout_ms == 0),
             ("stream_timeout_ms", self.stream_timeout_ms == 0),
@@ -121,7 +128,10 @@ impl Default for Limits {
             held_bytes_max: 256 << 20,
             calls_in_flight_max: 8192,
             calls_per_plug_max: 1024,
-            streams_per_connection_max: 1024,
+            streams_per_connection_max: 2048,
+            service_calls_in_flight_max: 512,
+            service_queue_max: 256,
+            service_wait_ms: 1_000,
             metadata_bytes_max: 16 << 10,
             unary_timeout_ms: 30_000,
             stream_timeout_ms: 3_600_000,

@@ -1,5 +1,7 @@
 //! Refusals: what the caller is told, and the one place where they become a gRPC status.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use prost::Message as _;
@@ -13,6 +15,9 @@ use ura_proto::{
 /// Longest detail that is put into a refusal, in characters.
 const DETAIL_CHARS_MAX: usize = 256;
 
+/// The pause that `RetryInfo` names where nothing better is known.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Why the bus refuses an exchange or ends it: a reason, the details its text names, and what is
 /// known of the register's side.
 #[derive(Clone, Debug)]
@@ -22,6 +27,8 @@ pub(crate) struct Refusal {
     /// What became of the call towards the register.
     pub(crate) outcome: Outcome,
     details: Vec<(&'static str, String)>,
+    /// When it may be tried again, where the bus knows.
+    retry: Option<Duration>,
     /// For the log only.
     cause: Option<String>,
 }
@@ -29,7 +36,7 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// A refusal before anything reached an adapter.
     pub(crate) fn new(reason: Reason) -> Self {
-        Self { reason, outcome: Outcome::NeverSent, details: Vec::new(), cause: None }
+        Self { reason, outcome: Outcome::NeverSent, details: Vec::new(), retry: None, cause: None }
     }
 
     /// Adds a detail, cut to a length that fits in a header.
@@ -41,6 +48,12 @@ impl Refusal {
     /// Says that the call had been sent.
     pub(crate) fn outcome(mut self, outcome: Outcome) -> Self {
         self.outcome = outcome;
+        self
+    }
+
+    /// Says when it may be tried again: in `RetryInfo`, and in two trailers for clients that look there.
+    pub(crate) fn retry_after(mut self, pause: Duration) -> Self {
+        self.retry = Some(pause);
         self
     }
 
@@ -87,7 +100,7 @@ impl Refusal {
             .set_error_info(self.reason.as_str(), DOMAIN, info)
             .set_localized_message(language.tag(), self.text(language));
         if self.reason.status() == tonic::Code::Unavailable {
-            details.set_retry_info(Some(std::time::Duration::from_secs(1)));
+            details.set_retry_info(Some(self.retry.unwrap_or(RETRY)));
         }
         let status = tonic::Status::with_error_details(
             self.reason.status(),
@@ -99,6 +112,10 @@ impl Refusal {
         if status.add_header(&mut trailers).is_err() {
             // A detail that no header can carry: code and reason remain.
             trailers.insert(metadata::GRPC_MESSAGE, HeaderValue::from_static(self.reason.as_str()));
+        }
+        if let Some(pause) = self.retry {
+            trailers.insert(metadata::RETRY_PUSHBACK, value_of(pause.as_millis()));
+            trailers.insert(http::header::RETRY_AFTER, value_of(pause.as_millis().div_ceil(1000)));
         }
         trailers
     }
@@ -128,6 +145,11 @@ const fn outcome_text(outcome: Outcome, language: Language) -> &'static str {
         (_, Language::Albanian) => "nuk u dërgua",
         (_, Language::Serbian) => "nije poslato",
     }
+}
+
+/// A number as a header value.
+fn value_of(number: u128) -> HeaderValue {
+    HeaderValue::from(u64::try_from(number).unwrap_or(u64::MAX))
 }
 
 /// A status code as a header value.
@@ -233,5 +255,20 @@ mod tests {
         let status = decode_details(trailers[metadata::GRPC_STATUS_DETAILS].as_bytes()).expect("readable");
         assert!(status.message.contains("never sent"), "{}", status.message);
         assert_eq!(status.details.len(), 3, "retry, info and localized message");
+        assert!(!trailers.contains_key("retry-after") && !trailers.contains_key("grpc-retry-pushback-ms"));
+    }
+
+    #[test]
+    fn a_known_pause_stands_where_clients_look() {
+        let exchange = ExchangeId::at(1_790_000_000_000_000);
+        for (pause_ms, seconds) in [(0, "0"), (1, "1"), (1000, "1"), (1001, "2"), (59_999, "60")] {
+            let refusal = Refusal::new(Reason::Overloaded).retry_after(Duration::from_millis(pause_ms));
+            let trailers = refusal.trailers(Language::English, exchange);
+            assert_eq!(trailers["retry-after"], seconds, "{pause_ms}");
+            assert_eq!(trailers["grpc-retry-pushback-ms"], pause_ms.to_string().as_str());
+            let status = tonic::Status::from_header_map(&trailers).expect("a status");
+            let retry = status.get_details_retry_info().expect("there");
+            assert_eq!(retry.retry_delay, Some(Duration::from_millis(pause_ms)));
+        }
     }
 }

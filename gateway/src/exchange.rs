@@ -20,9 +20,10 @@ use crate::{
         Call,
         body::{HeldBytes, Outbound},
         span,
+        streams::{Stream, Streams},
     },
     config::Limits,
-    directory::{Directory, Snapshot, contract::Method},
+    directory::{Directory, ServiceKey, Snapshot},
     error::Refusal,
     evidence::{Decided, Ended, Ledger},
     forward::{self, Flow, Forwarded, Forwarding, Reading, Reply, Sending},
@@ -60,14 +61,32 @@ impl Bus {
     }
 }
 
-/// Answers one request of a consumer. The connection has identified the caller, by a certificate of
-/// this SHA-256.
-pub(crate) async fn exchange(
-    bus: Arc<Bus>,
-    consumer: SystemId,
-    certificate: [u8; 32],
-    request: Request<Incoming>,
-) -> Response<Reply> {
+/// A consumer's connection.
+#[derive(Clone)]
+pub(crate) struct Asker {
+    /// Who asks, by its certificate.
+    pub(crate) consumer: SystemId,
+    /// SHA-256 of that certificate in DER.
+    pub(crate) certificate: [u8; 32],
+    /// The calls in hand on the connection.
+    pub(crate) streams: Arc<Streams<ServiceKey>>,
+}
+
+impl Asker {
+    /// A place among the calls in hand on the connection.
+    fn stream(&self, permit: &Permit) -> Result<Stream<ServiceKey>, Refusal> {
+        let service = &permit.service().key;
+        self.streams.take(service).ok_or_else(|| {
+            Refusal::new(Reason::Overloaded)
+                .with("limit", "calls in hand at this register on one connection")
+                .with("provider", service.provider.as_str())
+        })
+    }
+}
+
+/// Answers one request of a consumer.
+pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incoming>) -> Response<Reply> {
+    let (consumer, certificate) = (asker.consumer.clone(), asker.certificate);
     if bus.own.serves(request.uri().path()) {
         return bus.own.answer(&bus.directory, &bus.plugs, consumer, request).await;
     }
@@ -83,7 +102,8 @@ pub(crate) async fn exchange(
     let mut located = Located::default();
     let permitted = readable.and_then(|()| bus.slot()).and_then(|slot| {
         let permit = policy::decide(&directory, &call, bus.clock.unix_us(), &mut located)?;
-        Ok((permit, slot))
+        let stream = asker.stream(&permit)?;
+        Ok((permit, (slot, stream)))
     });
     let (permit, slot) = match permitted {
         Ok(permitted) => permitted,
@@ -94,7 +114,7 @@ pub(crate) async fn exchange(
         }
     };
     span.provider(permit.provider().as_str());
-    let until = deadline(&bus.limits, &call, permit.method());
+    let until = deadline(&bus.limits, &call, &permit);
     let flow = Flow::new(permit.method(), &bus.limits, until);
     let permitted = Permitted {
         bus: &bus,
@@ -152,6 +172,7 @@ impl Permitted<'_> {
     async fn open(&self, body: Incoming) -> Result<Outbound, Refusal> {
         let reading = Reading {
             method: self.permit.method(),
+            validate: self.permit.service().validate,
             encoding: self.call.encoding,
             limits: &self.bus.limits,
             held: &self.bus.held,
@@ -190,7 +211,7 @@ impl Permitted<'_> {
         let sending = Sending { call, headers, salt: ledger.salt(), traceparent: call.trace.header() };
         // Until the reply takes over, giving up must also end what still goes up to the adapter.
         let mut unanswered = Unanswered(Some(flow));
-        let answer = forward::send(permit, &sending, ledger, &bus.plugs, body, flow).await;
+        let answer = forward::send(permit, &sending, ledger, &bus.plugs, body, flow, &bus.limits).await;
         ledger.recorded().await.map_err(|unrecorded| unrecorded.outcome(ledger.outcome()))?;
         if answer.is_ok() {
             unanswered.0 = None;
@@ -212,9 +233,12 @@ impl Permitted<'_> {
 }
 
 /// When a call must have ended: the caller's limit, within the gateway's own.
-fn deadline(limits: &Limits, call: &Call, method: &Method) -> Instant {
-    let stream = method.streams_request || method.streams_reply;
-    let own = Duration::from_millis(if stream { limits.stream_timeout_ms } else { limits.unary_timeout_ms });
+fn deadline(limits: &Limits, call: &Call, permit: &Permit) -> Instant {
+    let own = if permit.method().streams() {
+        Duration::from_millis(limits.stream_timeout_ms)
+    } else {
+        permit.service().unary_timeout(limits)
+    };
     call.arrived + call.timeout.map_or(own, |asked| asked.min(own))
 }
 

@@ -3,12 +3,23 @@
 //! evidence, only who can answer which service now.
 
 mod admit;
+mod budget;
+mod bulkhead;
+mod choice;
 mod connection;
 mod dial;
+mod health;
 mod local;
+mod offer;
+mod seat;
+mod standing;
 mod table;
 
+pub(crate) use bulkhead::{Crowded, Inside, Room};
 pub(crate) use connection::{Conversation, serve};
 pub(crate) use dial::follow as dial;
+pub(crate) use health::Health;
 pub(crate) use local::{Local, follow as answer_locally};
-pub(crate) use table::{InFlight, Missing, Plugs};
+pub(crate) use offer::Missing;
+pub(crate) use seat::{InFlight, Plug};
+pub(crate) use table::Plugs;

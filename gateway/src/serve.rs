@@ -19,8 +19,8 @@ use ura_runtime::{
 
 use crate::{
     ALPN,
-    call::watched::Watching,
-    exchange::{Bus, exchange},
+    call::{streams::Streams, watched::Watching},
+    exchange::{Asker, Bus, exchange},
     plug::{self, Conversation},
 };
 
@@ -120,9 +120,11 @@ async fn consumer(
     let _asker = bus.plugs.asker();
     let limits = bus.limits.clone();
     let shared = bus.clone();
+    let streams = Streams::new(usize::try_from(limits.streams_per_connection_max).unwrap_or(usize::MAX));
+    let asker = Asker { consumer: system, certificate, streams };
     let service = service_fn(move |request| {
-        let (bus, system) = (shared.clone(), system.clone());
-        async move { Ok::<_, std::convert::Infallible>(exchange(bus, system, certificate, request).await) }
+        let (bus, asker) = (shared.clone(), asker.clone());
+        async move { Ok::<_, std::convert::Infallible>(exchange(bus, asker, request).await) }
     });
     let connection = http2::Builder::new(Watching)
         .timer(TokioTimer::new())

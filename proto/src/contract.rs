@@ -69,27 +69,20 @@ impl Contract {
     /// # Errors
     /// [`ContractError`], with the place in the file.
     pub fn from_proto(service: &str, proto: &Path, roots: &[PathBuf]) -> Result<Self, ContractError> {
-        let beside = proto.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-        let canonical = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-        let target = canonical(proto);
-        let name = roots
-            .iter()
-            .find_map(|root| target.strip_prefix(canonical(root)).ok().map(Path::to_path_buf))
-            .or_else(|| proto.file_name().map(PathBuf::from))
-            .unwrap_or_default();
+        let (pool, paths) = compile(proto, roots)?;
+        Self::find(service, pool, proto, paths)
+    }
 
-        let mut resolver = ChainFileResolver::new();
-        resolver.add(BuiltIn);
-        resolver.add(GoogleFileResolver::new());
-        for root in roots {
-            resolver.add(IncludeFileResolver::new(root.clone()));
+    /// Every type of a file and its imports, whatever services it has, and the files that were read: a `.proto`
+    /// file, or else a serialised `google.protobuf.FileDescriptorSet`.
+    ///
+    /// # Errors
+    /// As those of [`Self::from_proto`] and [`Self::from_descriptor_set`].
+    pub fn pool(path: &Path, roots: &[PathBuf]) -> Result<(DescriptorPool, Vec<PathBuf>), ContractError> {
+        if path.extension().is_some_and(|extension| extension == "proto") {
+            return compile(path, roots);
         }
-        resolver.add(IncludeFileResolver::new(beside));
-        let mut compiler = protox::Compiler::with_file_resolver(resolver);
-        compiler.include_imports(true).include_source_info(true);
-        compiler.open_file(&name).map_err(|error| ContractError::Proto(describe(&error, proto)))?;
-        let paths = compiler.files().filter_map(|file| file.path().map(Path::to_path_buf)).collect();
-        Self::find(service, compiler.descriptor_pool(), proto, paths)
+        Ok((decode(path)?, vec![path.to_path_buf()]))
     }
 
     /// Reads a serialised `google.protobuf.FileDescriptorSet`.
@@ -97,15 +90,7 @@ impl Contract {
     /// # Errors
     /// [`ContractError`] where the file cannot be read, is above 16 MiB or lacks the service.
     pub fn from_descriptor_set(service: &str, path: &Path) -> Result<Self, ContractError> {
-        let wrong = |problem: String| ContractError::DescriptorSet { path: path.to_path_buf(), problem };
-        let length = fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
-        if length > DESCRIPTOR_BYTES_MAX {
-            return Err(wrong(format!("{length} bytes are above the limit of {DESCRIPTOR_BYTES_MAX}")));
-        }
-        let bytes = fs::read(path).map_err(|error| wrong(error.to_string()))?;
-        let pool = DescriptorPool::decode(bytes.as_slice())
-            .map_err(|error| wrong(format!("not a FileDescriptorSet with all its imports: {error}")))?;
-        Self::find(service, pool, path, vec![path.to_path_buf()])
+        Self::find(service, decode(path)?, path, vec![path.to_path_buf()])
     }
 
     /// Picks the service out of a pool, with the files it needs.
@@ -135,6 +120,43 @@ impl Contract {
         }
         Ok(Self { service: found, descriptor_set, paths })
     }
+}
+
+/// Compiles a `.proto` file; see [`Contract::from_proto`].
+fn compile(proto: &Path, roots: &[PathBuf]) -> Result<(DescriptorPool, Vec<PathBuf>), ContractError> {
+    let beside = proto.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    let canonical = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let target = canonical(proto);
+    let name = roots
+        .iter()
+        .find_map(|root| target.strip_prefix(canonical(root)).ok().map(Path::to_path_buf))
+        .or_else(|| proto.file_name().map(PathBuf::from))
+        .unwrap_or_default();
+
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(BuiltIn);
+    resolver.add(GoogleFileResolver::new());
+    for root in roots {
+        resolver.add(IncludeFileResolver::new(root.clone()));
+    }
+    resolver.add(IncludeFileResolver::new(beside));
+    let mut compiler = protox::Compiler::with_file_resolver(resolver);
+    compiler.include_imports(true).include_source_info(true);
+    compiler.open_file(&name).map_err(|error| ContractError::Proto(describe(&error, proto)))?;
+    let paths = compiler.files().filter_map(|file| file.path().map(Path::to_path_buf)).collect();
+    Ok((compiler.descriptor_pool(), paths))
+}
+
+/// Reads a descriptor set; see [`Contract::from_descriptor_set`].
+fn decode(path: &Path) -> Result<DescriptorPool, ContractError> {
+    let wrong = |problem: String| ContractError::DescriptorSet { path: path.to_path_buf(), problem };
+    let length = fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
+    if length > DESCRIPTOR_BYTES_MAX {
+        return Err(wrong(format!("{length} bytes are above the limit of {DESCRIPTOR_BYTES_MAX}")));
+    }
+    let bytes = fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    DescriptorPool::decode(bytes.as_slice())
+        .map_err(|error| wrong(format!("not a FileDescriptorSet with all its imports: {error}")))
 }
 
 /// A file after everything it imports, each once.

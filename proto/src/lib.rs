@@ -5,6 +5,7 @@
 //! nothing of the project; it reads contracts, from files or by reflection, and does no other input or
 //! output.
 
+pub mod breaking;
 pub mod contract;
 mod ids;
 pub mod metadata;

@@ -11,12 +11,18 @@ pub const PURPOSE: &str = "ura-purpose";
 pub const CASE: &str = "ura-case";
 /// To the adapter: the system that asks, as its certificate names it.
 pub const CONSUMER: &str = "ura-consumer";
+/// To the adapter: the person on whose behalf the consumer asks, as the gateway has verified; never as a
+/// consumer wrote it.
+pub const USER: &str = "ura-user";
 /// Both ways: the exchange id, made by the gateway.
 pub const EXCHANGE_ID: &str = "ura-exchange-id";
 /// To the adapter: salt of this exchange's digests, 32 bytes in base64url without padding.
 pub const SALT: &str = "ura-salt";
 /// Trailer to the caller: `log=<origin>;index=<n>;leaf=<base64url>;salt=<base64url>`.
 pub const RECEIPT: &str = "ura-receipt";
+/// Header to the caller: what it uses is on its way out, `of=<contract or method>;since=<date>;until=<date>;use=<contract>`,
+/// the last three where they are known.
+pub const DEPRECATED: &str = "ura-deprecated";
 /// Request: key under which a write is executed at most once, 1 to 128 visible ASCII characters.
 /// Travels to the register.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -38,3 +44,7 @@ pub const GRPC_STATUS: &str = "grpc-status";
 pub const GRPC_MESSAGE: &str = "grpc-message";
 /// Trailer: serialised `google.rpc.Status`, base64.
 pub const GRPC_STATUS_DETAILS: &str = "grpc-status-details-bin";
+/// Milliseconds after which a call may be sent again; negative: not at all (gRFC A6).
+pub const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// How often a call was sent before (gRFC A6).
+pub const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";

@@ -152,6 +152,19 @@ impl Problems {
         self.push(None, message.into());
     }
 
+    /// The place of a word inside a span; the span itself where the word does not stand there letter by letter.
+    #[must_use]
+    pub fn inside(&self, span: Range<usize>, word: &str) -> Range<usize> {
+        let text = self.source.text().get(span.clone()).unwrap_or_default();
+        let continues = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
+        let is_whole = |at: &usize| {
+            let after = text.get(at + word.len()..).unwrap_or_default();
+            !after.starts_with(continues)
+        };
+        let found = text.match_indices(word).map(|(at, _)| at).find(is_whole);
+        found.map_or(span.clone(), |at| span.start + at..span.start + at + word.len())
+    }
+
     /// Whether nothing is wrong so far.
     #[must_use]
     pub fn is_empty(&self) -> bool {

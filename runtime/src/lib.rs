@@ -1,5 +1,5 @@
-//! What every process of the bus needs and no domain word: clock, configuration, TLS, telemetry,
-//! trace context and the life of a process.
+//! What every process of the bus needs and no domain word: clock, configuration, TLS, silence on
+//! connections, telemetry, trace context and the life of a process.
 //!
 //! This crate imports nothing of the project. It knows certificates and SPIFFE ids, but not what a
 //! member, a grant or an exchange is.
@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod config;
 pub mod process;
+pub mod silence;
 pub mod telemetry;
 pub mod tls;
 pub mod trace;

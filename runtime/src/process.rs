@@ -28,6 +28,12 @@ impl Shutdown {
         Self::default()
     }
 
+    /// One for a part of the process: it reaches its stages with this one, or before, by itself.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { drain: self.drain.child_token(), expired: self.expired.child_token() }
+    }
+
     /// Asks everybody to drain. Asking again changes nothing.
     pub fn drain(&self) {
         self.drain.cancel();

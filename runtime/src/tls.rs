@@ -11,7 +11,7 @@ mod verify;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-pub use connect::connect;
+pub use connect::{connect, secure};
 pub use identity::Identity;
 pub use listener::{Accepted, ConnectionSlot, Listener, ListenerCounters, ListenerLimits, Reloader};
 pub use spiffe::{SpiffeId, SpiffeIdError, is_trust_domain};

@@ -54,7 +54,7 @@ impl FromStr for Target {
 
 /// Where the request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// The argument itself.
     Text(String),
     /// A file, read as it is sent.
@@ -77,7 +77,7 @@ impl FromStr for Source {
 }
 
 /// Reads `<number><ms|s|m|h>`.
-pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     let digits = text.chars().take_while(char::is_ascii_digit).count();
     let (amount, unit) = text.split_at_checked(digits).unwrap_or(("", text));
     let unit_ms = match unit {

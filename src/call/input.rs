@@ -20,7 +20,7 @@ const AHEAD_MAX: usize = 4;
 
 /// What goes wrong with `-d`.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum InputError {
+pub(crate) enum InputError {
     /// The file cannot be opened.
     #[error("{} cannot be opened: {source}", path.display())]
     Open {
@@ -50,15 +50,15 @@ pub(super) enum InputError {
 
 /// How JSON becomes messages.
 #[derive(Clone, Debug)]
-pub(super) struct Form {
+pub(crate) struct Form {
     /// Type of the request.
-    pub(super) message: MessageDescriptor,
+    pub(crate) message: MessageDescriptor,
     /// Longest JSON text of one message, in bytes.
-    pub(super) value_bytes_max: u64,
+    pub(crate) value_bytes_max: u64,
 }
 
 /// The messages of a call.
-pub(super) enum Messages {
+pub(crate) enum Messages {
     /// All are there.
     Ready(Vec<DynamicMessage>),
     /// They are sent as they are read.
@@ -67,16 +67,16 @@ pub(super) enum Messages {
 
 /// Reading ended before the input did. As long as this lives, what was read does not look complete.
 #[derive(Debug)]
-pub(super) struct Broken {
+pub(crate) struct Broken {
     /// Why.
-    pub(super) error: InputError,
+    pub(crate) error: InputError,
     /// Keeps the request open.
-    pub(super) open: mpsc::Sender<DynamicMessage>,
+    pub(crate) open: mpsc::Sender<DynamicMessage>,
 }
 
 impl Form {
     /// The one message of a method that takes one; an empty one where `source` is not given.
-    pub(super) fn one(&self, source: Option<Source>) -> Result<Messages, InputError> {
+    pub(crate) fn one(&self, source: Option<Source>) -> Result<Messages, InputError> {
         let Some(source) = source else {
             return Ok(Messages::Ready(vec![DynamicMessage::new(self.message.clone())]));
         };

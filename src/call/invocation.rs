@@ -12,7 +12,7 @@ use prost_reflect::{DynamicMessage, MethodDescriptor};
 use tokio::{sync::oneshot, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status, Streaming, client::Grpc, codec::CompressionEncoding, metadata::MetadataMap};
-use ura_proto::metadata::EXCHANGE_ID;
+use ura_proto::metadata::{DEPRECATED, EXCHANGE_ID};
 
 use super::{
     codec::DynamicCodec,
@@ -115,12 +115,14 @@ impl Invocation {
         let response = match grpc.streaming(request, path, codec).await {
             Ok(response) => response,
             Err(status) => {
+                announce(status.metadata());
                 let exchange = exchange_id(status.metadata());
                 return Err(self.ended(status, exchange, &times));
             }
         };
         let exchange = exchange_id(response.metadata());
         self.show(&lines('<', response.metadata()));
+        announce(response.metadata());
         let mut replies = response.into_inner();
         if let Err(failed) = self.receive(&mut replies, output, &mut times).await {
             return Err(match failed {
@@ -189,6 +191,29 @@ impl Times {
     }
 }
 
+/// Says that what was called is on its way out, whether or not the call is shown.
+fn announce(metadata: &MetadataMap) {
+    if let Some(value) = metadata.get(DEPRECATED).and_then(|value| value.to_str().ok()) {
+        // A closed stderr leaves nobody to tell.
+        drop(writeln!(io::stderr(), "{}", deprecation(value)));
+    }
+}
+
+/// The value of `ura-deprecated` as a sentence.
+fn deprecation(value: &str) -> String {
+    let part = |key: &str| {
+        let mut parts = value.split(';').filter_map(|part| part.split_once('='));
+        parts.find(|(name, _)| *name == key).map(|(_, value)| value)
+    };
+    let mut sentence = format!("deprecated: {}", part("of").unwrap_or(value));
+    for (key, words) in [("since", " since"), ("until", ", answered until"), ("use", "; use instead")] {
+        if let Some(value) = part(key) {
+            sentence.push_str(&format!("{words} {value}"));
+        }
+    }
+    sentence
+}
+
 /// The gateway's id of the exchange.
 fn exchange_id(metadata: &MetadataMap) -> Option<String> {
     metadata.get(EXCHANGE_ID).and_then(|value| value.to_str().ok()).map(str::to_owned)
@@ -206,4 +231,23 @@ async fn broken(breaks: Option<oneshot::Receiver<Broken>>) -> Broken {
         return broken;
     }
     future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deprecation_is_told_as_far_as_it_is_known() {
+        for (value, sentence) in [
+            ("of=a.v1.S/M", "deprecated: a.v1.S/M"),
+            (
+                "of=a.v1.S;since=2026-10-01;until=2027-04-30;use=a.v2.S",
+                "deprecated: a.v1.S since 2026-10-01, answered until 2027-04-30; use instead a.v2.S",
+            ),
+            ("soon", "deprecated: soon"),
+        ] {
+            assert_eq!(deprecation(value), sentence);
+        }
+    }
 }

@@ -15,7 +15,7 @@ const NAMES_MAX: usize = 40;
 
 /// Why a text is not the request.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum JsonError {
+pub(crate) enum JsonError {
     /// Not JSON, or it cannot be read.
     #[error("not JSON: {0}")]
     Syntax(#[from] serde_json::Error),

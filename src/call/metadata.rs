@@ -94,7 +94,7 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// The code as gRPC writes it, such as `PERMISSION_DENIED`.
-pub(super) const fn name(code: tonic::Code) -> &'static str {
+pub(crate) const fn name(code: tonic::Code) -> &'static str {
     match code {
         tonic::Code::Ok => "OK",
         tonic::Code::Cancelled => "CANCELLED",

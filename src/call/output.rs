@@ -10,7 +10,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Se
 
 /// What goes wrong with replies.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OutputError {
+pub(crate) enum OutputError {
     /// Standard output cannot be written.
     #[error("the reply cannot be printed: {0}")]
     Print(#[from] io::Error),
@@ -35,7 +35,7 @@ pub(super) enum OutputError {
 
 impl OutputError {
     /// Whether the reader has gone, as `head` does, which is no failure.
-    pub(super) fn is_nobody_reading(&self) -> bool {
+    pub(crate) fn is_nobody_reading(&self) -> bool {
         let kind = match self {
             Self::Print(error) => Some(error.kind()),
             Self::Json(error) => error.io_error_kind(),
@@ -46,14 +46,14 @@ impl OutputError {
 }
 
 /// Where replies go.
-pub(super) struct Output<W> {
+pub(crate) struct Output<W> {
     out: W,
     document: Option<Document>,
 }
 
 /// A bytes field that is collected in a file.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(crate) struct Document {
     path: PathBuf,
     field: Vec<FieldDescriptor>,
     file: Option<File>,
@@ -62,12 +62,12 @@ pub(super) struct Document {
 
 impl<W: Write> Output<W> {
     /// Prints to `out`.
-    pub(super) const fn new(out: W, document: Option<Document>) -> Self {
+    pub(crate) const fn new(out: W, document: Option<Document>) -> Self {
         Self { out, document }
     }
 
     /// Takes one reply. Of one whose bytes went into the file the rest is printed, where there is any.
-    pub(super) fn take(&mut self, mut message: DynamicMessage) -> Result<(), OutputError> {
+    pub(crate) fn take(&mut self, mut message: DynamicMessage) -> Result<(), OutputError> {
         if let Some(document) = &mut self.document {
             document.take(&mut message)?;
             if message.fields().next().is_none() {
@@ -81,14 +81,14 @@ impl<W: Write> Output<W> {
     }
 
     /// What became of the file, where there is one: path and length in bytes.
-    pub(super) fn written(&self) -> Option<(&Path, u64)> {
+    pub(crate) fn written(&self) -> Option<(&Path, u64)> {
         self.document.as_ref().map(|document| (document.path.as_path(), document.written_bytes))
     }
 }
 
 impl Document {
     /// Collects the field `name` of replies `of` in a new file, which is made with the first bytes.
-    pub(super) fn new(
+    pub(crate) fn new(
         path: PathBuf,
         of: &MessageDescriptor,
         name: Option<&str>,

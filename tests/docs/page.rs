@@ -1,6 +1,8 @@
 //! A Markdown page as its fenced blocks, and the marks on them:
 //!
-//! - a first line that is a comment with a file name: the block is that file, whole;
+//! - a first line that is a comment with a file name: the block is that file, whole; with `drafted` a run before has
+//!   made it, and the lines below the name are what it holds;
+//! - ```` ```sql postgres ````: is run in the database of the walk;
 //! - ```` ```sh run ````: is run and must end well; `run fails`: must end badly; `background`: is started and runs on;
 //! - ```` ```text output ````: lines that the run before must have printed, in this order; `log`: lines that the process
 //!   in the background prints. `…` stands for anything, alone in a line for any lines.

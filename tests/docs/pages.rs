@@ -6,6 +6,7 @@ use tokio::process::Command;
 
 use crate::{
     bus::{Demo, PATIENCE},
+    postgres::Postgres,
     walk::{Walk, number},
 };
 
@@ -48,7 +49,8 @@ async fn the_portal_developers_page_is_true() {
 #[tokio::test]
 async fn the_institutions_page_is_true() {
     let demo = Demo::start().await;
-    let mut walk = Walk::new(&demo, "docs/institutions.md");
+    let database = Postgres::shared().url();
+    let mut walk = Walk::new(&demo, "docs/institutions.md").with_database("LICENCES_DB", database);
     walk.go().await;
     let visits = number(&walk.dir().join("permits.db"), "select count(*) from inspektimet").await;
     assert_eq!(visits, 1, "a repeat with its key counts once");
@@ -84,6 +86,27 @@ async fn the_operators_page_is_true() {
     assert!(copied > 0 && copied <= kept, "{copied} of {kept} records are in the copy");
     let grants = "select count(*) from entry where kind = 10 and reason = 'GRANT_MISSING'";
     assert_eq!(number(&copy, grants).await, 1, "the demo's walk ends with a refusal for want of a grant");
+    walk.end().await;
+    demo.end().await;
+}
+
+#[tokio::test]
+async fn the_bridge_page_is_true() {
+    let demo = Demo::start().await;
+    // The reader chooses the port; here it is one that is free.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let counters = free.local_addr().expect("an address").to_string();
+    drop(free);
+    let packages = std::env::var_os("URA_TEST_NODE_PATH").or_else(|| std::env::var_os("NODE_PATH"));
+    let mut walk = Walk::new(&demo, "docs/bridge.md")
+        .with_variable("COUNTERS", counters.into())
+        .with_variable("NODE_PATH", packages.unwrap_or_default());
+    if walk.can("node -e 'require(\"@grpc/reflection\")'").await {
+        walk.go().await;
+    } else {
+        assert!(std::env::var_os("URA_TEST_NODE_PATH").is_none(), "node does not find its packages");
+        eprintln!("docs/bridge.md: not gone through, for there is no node with @grpc/reflection");
+    }
     walk.end().await;
     demo.end().await;
 }

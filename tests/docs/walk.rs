@@ -8,7 +8,7 @@ use std::{
     process::Stdio,
 };
 
-use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::process::Command;
 
 use crate::{
@@ -35,7 +35,11 @@ pub struct Walk<'d> {
     demo: &'d Demo,
     page: &'static str,
     dir: tempfile::TempDir,
-    background: Option<Running>,
+    background: Vec<Running>,
+    /// Address of a PostgreSQL database, and the variable that tells the reader's shell.
+    database: Option<(&'static str, String)>,
+    /// What else the reader's shell knows.
+    variables: Vec<(&'static str, OsString)>,
 }
 
 /// What a page's runs printed, one after another.
@@ -44,7 +48,24 @@ pub type Printed = String;
 impl<'d> Walk<'d> {
     pub fn new(demo: &'d Demo, page: &'static str) -> Self {
         let dir = tempfile::tempdir().expect("temporary folder");
-        Self { demo, page, dir, background: None }
+        Self { demo, page, dir, background: Vec::new(), database: None, variables: Vec::new() }
+    }
+
+    /// With a PostgreSQL database, whose address is in a variable of the shell.
+    pub fn with_database(mut self, variable: &'static str, url: String) -> Self {
+        self.database = Some((variable, url));
+        self
+    }
+
+    /// With a variable in the shell.
+    pub fn with_variable(mut self, variable: &'static str, value: OsString) -> Self {
+        self.variables.push((variable, value));
+        self
+    }
+
+    /// Whether a script ends well here.
+    pub async fn can(&self, script: &str) -> bool {
+        self.output(script).await.0
     }
 
     /// Where the reader is.
@@ -54,13 +75,24 @@ impl<'d> Walk<'d> {
 
     /// Takes the page from top to bottom.
     pub async fn go(&mut self) -> Printed {
+        self.through(blocks(&read(self.page))).await
+    }
+
+    /// Takes some blocks of the page.
+    pub async fn through(&mut self, blocks: Vec<Block>) -> Printed {
         let (mut all, mut last) = (String::new(), None);
         let mut ran = 0;
-        for block in blocks(&read(self.page)) {
+        for block in blocks {
+            if block.is("drafted") {
+                self.compare_draft(&block);
+                continue;
+            }
             if let Some(name) = block.file_name() {
                 write(&self.dir().join(name), &block.text.replace(GATEWAY, &self.demo.gateway));
             }
-            if block.language == "sql" {
+            if block.is("postgres") {
+                self.postgres(&block).await;
+            } else if block.language == "sql" {
                 self.sql(&block).await;
             } else if block.is("run") {
                 last = self.run(&block).await;
@@ -68,13 +100,13 @@ impl<'d> Walk<'d> {
                 all.extend(last.iter().cloned());
             } else if block.is("background") {
                 let mut command = self.shell(&format!("exec {}", block.text));
-                self.background = Some(Running::start(&mut command));
+                self.background.push(Running::start(&mut command));
             } else if block.is("output") {
                 if let Some(printed) = &last {
                     self.compare(&block, printed);
                 }
             } else if block.is("log") {
-                let running = self.background.as_ref().expect("a process in the background");
+                let running = self.background.last().expect("a process in the background");
                 let told = |printed: &String| missing(&block.text, printed).is_none();
                 running.wait_for(&self.place(&block), told).await;
             }
@@ -85,7 +117,7 @@ impl<'d> Walk<'d> {
 
     /// Leaves nothing running.
     pub async fn end(self) {
-        if let Some(running) = self.background {
+        for running in self.background {
             running.kill().await;
         }
         self.dir.close().expect("the folder can be removed");
@@ -93,6 +125,20 @@ impl<'d> Walk<'d> {
 
     fn place(&self, block: &Block) -> String {
         format!("{}:{}", self.page, block.line)
+    }
+
+    /// What a run has drafted is what the page shows.
+    fn compare_draft(&self, block: &Block) {
+        let name = block.file_name().expect("a drafted block names its file");
+        let drafted =
+            fs::read_to_string(self.dir().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (_, shown) = block.text.split_once('\n').expect("lines below the name");
+        assert_eq!(
+            drafted,
+            shown,
+            "{}: left is what is drafted, right what the page shows",
+            self.place(block)
+        );
     }
 
     fn compare(&self, block: &Block, printed: &str) {
@@ -138,8 +184,18 @@ impl<'d> Walk<'d> {
             .env("PATH", search_path())
             .env("DEMO", self.demo.path())
             .env("GATEWAY", &self.demo.gateway)
-            .env("IDENTITY", identity);
+            .env("IDENTITY", identity)
+            .envs(self.variables.iter().map(|(variable, value)| (*variable, value)))
+            .envs(self.database.iter().map(|(variable, url)| (*variable, url)));
         command
+    }
+
+    /// Runs SQL in the database of the walk.
+    async fn postgres(&self, block: &Block) {
+        let (_, url) = self.database.as_ref().expect("a database for the page");
+        run_in_postgres(url, &block.text)
+            .await
+            .unwrap_or_else(|error| panic!("{}: {error}", self.place(block)));
     }
 
     /// Runs SQL: a named file makes a database beside it, anything else asks the evidence log.
@@ -159,6 +215,13 @@ impl<'d> Walk<'d> {
         ended.unwrap_or_else(|error| panic!("{}: {error}", self.place(block)));
         connection.close().await.expect("the database closes");
     }
+}
+
+/// Runs statements in a database.
+pub async fn run_in_postgres(url: &str, text: &str) -> Result<(), sqlx::Error> {
+    let mut connection = PgConnection::connect(url).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text.to_owned())).execute(&mut connection).await?;
+    connection.close().await
 }
 
 /// One number out of a database.

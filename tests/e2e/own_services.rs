@@ -24,7 +24,7 @@ use ura_runtime::{
     tls::{self, Identity, Verify},
 };
 
-use crate::world::{Plan, World, directory, issue, patient, probe::Probe};
+use crate::world::{Plan, World, directory, issue, journal, patient, probe::Probe};
 
 /// A consumer's connection for typed clients.
 #[derive(Clone)]
@@ -199,6 +199,11 @@ async fn reflection_lists_and_describes_exactly_what_is_plugged_in() {
     let approved = std::fs::read_to_string(world.path("probe.proto")).unwrap()
         + "\nservice Unapproved { rpc Read(Ask) returns (Answer); }\n";
     std::fs::write(world.path("probe.proto"), approved).unwrap();
+    // A file that changes between two questions is described in two ways.
+    journal::listen();
+    let version = format!("with-unapproved-{}", std::process::id());
+    world.write_directory(&directory().replacen("version = \"", &format!("version = \"{version}-"), 1));
+    journal::said(&["directory published", &version]).await;
     issue(&world.authority, world.dir.path(), "arc/later", &[]);
     let connection = Connection::of(&world, "ais/other").await;
     assert_eq!(listed(&connection).await, with_own(&[]), "nobody is plugged in");

@@ -58,7 +58,7 @@ impl Plugged {
         issue.arg(dir.path().join("bus/authority")).arg("--out").arg(own.join("pki"));
         assert!(Process::start("certs issue", &mut issue).ended().await.success());
 
-        let adapter = Process::ura("adapter", &own.join("adapter.toml"), &[]);
+        let adapter = Process::ura("adapter run", &own.join("adapter.toml"), &[]);
         adapter.says(&["the gateway refuses the contract", CONTRACT]).await;
         let plugged = Self { adapter, bus, gateway, dir };
         plugged.enter_in_directory();

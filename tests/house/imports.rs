@@ -8,13 +8,14 @@ use crate::{
 };
 
 /// Each library with those of ours that it may import. Only the root package imports all.
-const CRATES: [(&str, &[&str]); 8] = [
+const CRATES: [(&str, &[&str]); 9] = [
     ("proto", &[]),
     ("runtime", &[]),
     ("log", &[]),
     ("evidence", &["ura-log", "ura-proto", "ura-runtime"]),
     ("gateway", &["ura-evidence", "ura-log", "ura-proto", "ura-runtime"]),
     ("adapters", &["ura-proto", "ura-runtime"]),
+    ("adapters/examples/archive", &["ura-adapters"]),
     ("registry-mocks", &["ura-runtime"]),
     ("certs", &["ura-runtime"]),
 ];

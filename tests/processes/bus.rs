@@ -107,7 +107,7 @@ impl Bus {
             let contract = if plan.patient { patient_sample(dir.path(), file) } else { sample_of(file) };
             let more = format!("[limits]\nconnections = {connections}\n{telemetry}");
             let config = write_adapter(dir.path(), system, &address, &contract, &more);
-            adapters.push(Process::ura("adapter", &config, &[(variable, url)]));
+            adapters.push(Process::ura("adapter run", &config, &[(variable, url)]));
         }
         let population = Population::generate(SEED, PEOPLE);
         Self {

@@ -287,7 +287,7 @@ async fn adapters(bus: &Bus, address: &str) -> Vec<Process> {
             "" => format!("sqlite:{}", bus.path("civil-status.db").display()),
             register => registers[register]["url"].as_str().expect("a url").to_owned(),
         };
-        adapters.push(Process::ura("adapter", &config, &[(variable, url)]));
+        adapters.push(Process::ura("adapter run", &config, &[(variable, url)]));
     }
     adapters
 }

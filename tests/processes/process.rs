@@ -38,10 +38,10 @@ impl Process {
         Self { name: name.to_owned(), child, log }
     }
 
-    /// A role of the bus's own program.
+    /// A role of the bus's own program, such as `gateway` or `adapter run`.
     pub fn ura(role: &str, config: &std::path::Path, environment: &[(&str, String)]) -> Self {
         let mut command = ura();
-        command.arg(role).arg("--config").arg(config);
+        command.args(role.split(' ')).arg("--config").arg(config);
         command.envs(environment.iter().map(|(key, value)| (key, value)));
         Self::start(
             &format!("{role} {}", config.file_stem().unwrap_or_default().to_string_lossy()),

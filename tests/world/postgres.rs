@@ -11,7 +11,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         LazyLock,
-        mpsc::{Receiver, channel},
+        mpsc::{Receiver, RecvTimeoutError, channel},
     },
     time::Duration,
 };
@@ -23,6 +23,8 @@ const PORTS_TRIED_MAX: usize = 10;
 /// Long enough for anything; a start that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 const READY: &str = "database system is ready to accept connections";
+/// The last line here of a server with a log of its own; that it is ready then stands in its lock file.
+const ELSEWHERE: &str = "redirecting log output to logging collector process";
 const USER: &str = "ura";
 const PASSWORD: &str = "vetem-per-prove";
 
@@ -91,6 +93,11 @@ impl Postgres {
         &SHARED
     }
 
+    /// Its folder; the server's own data are in `data`.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// The address of the database `postgres`.
     pub fn url(&self) -> String {
         self.url_of("postgres")
@@ -150,6 +157,7 @@ impl Postgres {
         loop {
             match lines.recv_timeout(PATIENCE) {
                 Ok(line) if line.contains(READY) => return Ok(server),
+                Ok(line) if line.contains(ELSEWHERE) && self.is_ready(&lines) => return Ok(server),
                 Ok(line) => said = format!("{said}{line}\n"),
                 Err(_) => {
                     // Ended, or so slow that it counts as such.
@@ -158,6 +166,25 @@ impl Postgres {
                 }
             }
         }
+    }
+}
+
+impl Postgres {
+    /// Waits for the server's word in its lock file (PostgreSQL's `miscadmin.h`: the status is its eighth line).
+    fn is_ready(&self, lines: &Receiver<String>) -> bool {
+        let file = self.dir.path().join("data").join("postmaster.pid");
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < PATIENCE {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            if text.lines().nth(7).is_some_and(|status| status.starts_with("ready")) {
+                return true;
+            }
+            // Looks again soon, or at once where the server says more or ends.
+            if let Err(RecvTimeoutError::Disconnected) = lines.recv_timeout(Duration::from_millis(10)) {
+                return false;
+            }
+        }
+        false
     }
 }
 

@@ -128,6 +128,11 @@ impl Probe {
         self.gate.send_replace(true);
     }
 
+    /// Calls wait again from now on.
+    pub fn close(&self) {
+        self.gate.send_replace(false);
+    }
+
     fn begin(&self, request: &http::Request<Body>) -> usize {
         let mut calls = self.calls.lock().expect("not poisoned");
         calls.push(Seen {
@@ -285,6 +290,11 @@ fn reply(answers: Vec<Answer>, wish: &str, guard: Guard) -> http::Response<Body>
         "half" => frames = [Step::Data(framed(&answers[0]).slice(..4))].into(),
         "bad-flag" => frames = [Step::Data(Bytes::from_static(&[7, 0, 0, 0, 0]))].into(),
         "bad-length" => frames = [Step::Data(Bytes::from_static(&[0, 0xff, 0xff, 0xff, 0xff]))].into(),
+        "unknown" => {
+            frames.pop_back();
+            // Field 15, of bytes.
+            frames.push_back(Step::Data(Bytes::from_static(&[0, 0, 0, 0, 3, 0x7a, 1, b'x'])));
+        }
         "bad-proto" => frames = [Step::Data(Bytes::from_static(&[0, 0, 0, 0, 1, 0xff]))].into(),
         "reset" => frames.push_back(Step::Reset(h2::Reason::INTERNAL_ERROR)),
         "reset-no-error" => frames.push_back(Step::Reset(h2::Reason::NO_ERROR)),

@@ -1,10 +1,10 @@
-//! A TCP relay between two parties of a test: it can cut what passes through it, as a failing line
-//! or a process that is killed does.
+//! A TCP relay between two parties of a test: it can cut what passes through it, as a process that is killed
+//! does, and lose or hold it without a word, as failing networks do.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt as _, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::{JoinHandle, JoinSet},
@@ -15,6 +15,12 @@ use tokio::{
 struct State {
     /// Counts the cuts; a connection ends with the next.
     cuts: usize,
+    /// Counts the silences; what passes on a connection is lost from the next one on.
+    silences: usize,
+    /// On new connections everything is lost.
+    deaf: bool,
+    /// Nothing passes, and nothing is lost.
+    held: bool,
     /// New connections are dropped.
     blocked: bool,
     ended: bool,
@@ -55,8 +61,25 @@ impl Relay {
         });
     }
 
+    /// From now on everything is lost, on new connections, too, until `open`; nobody is told, and both ends
+    /// are taken what they send.
+    pub fn silence(&self) {
+        self.state.send_modify(|state| {
+            state.silences += 1;
+            state.deaf = true;
+        });
+    }
+
+    /// Holds what is sent until `open`.
+    pub fn hold(&self) {
+        self.state.send_modify(|state| state.held = true);
+    }
+
+    /// New connections pass again, and what was held.
     pub fn open(&self) {
-        self.state.send_modify(|state| state.blocked = false);
+        self.state.send_modify(|state| {
+            (state.blocked, state.deaf, state.held) = (false, false, false);
+        });
     }
 
     /// Connections so far, those dropped while blocked included.
@@ -93,7 +116,7 @@ async fn run(
                 if now.blocked {
                     drop(near);
                 } else {
-                    connections.spawn(relay(near, target.clone(), state.clone(), now.cuts));
+                    connections.spawn(relay(near, target.clone(), state.clone(), now));
                 }
                 opened.send_modify(|count| *count += 1);
             }
@@ -104,12 +127,44 @@ async fn run(
 }
 
 /// One connection until an end of it closes, or it is cut.
-async fn relay(mut near: TcpStream, target: String, mut state: watch::Receiver<State>, cuts: usize) {
+async fn relay(mut near: TcpStream, target: String, state: watch::Receiver<State>, born: State) {
     let Ok(mut far) = TcpStream::connect(target).await else { return };
     near.set_nodelay(true).ok();
     far.set_nodelay(true).ok();
+    let [mut cut, mut silence] = [state.clone(), state.clone()];
+    let is_silent = |state: &State| born.deaf || state.silences != born.silences;
+    let passing = async {
+        tokio::select! {
+            biased;
+            _ = silence.wait_for(is_silent) => {}
+            () = pass(&mut near, &mut far, state) => return,
+        }
+        // Neither end learns of the other's.
+        tokio::join!(swallow(&mut near), swallow(&mut far));
+    };
     tokio::select! {
-        _ = copy_bidirectional(&mut near, &mut far) => {}
-        _ = state.wait_for(|state| state.cuts != cuts) => {}
+        () = passing => {}
+        _ = cut.wait_for(|state| state.cuts != born.cuts) => {}
     }
+}
+
+/// Passes bytes on, but for the times at which they are held.
+async fn pass(near: &mut TcpStream, far: &mut TcpStream, mut state: watch::Receiver<State>) {
+    let mut copy = std::pin::pin!(copy_bidirectional(near, far));
+    loop {
+        tokio::select! {
+            biased;
+            _ = state.wait_for(|state| state.held) => {}
+            _ = copy.as_mut() => return,
+        }
+        if state.wait_for(|state| !state.held).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes bytes that go nowhere.
+async fn swallow(stream: &mut TcpStream) {
+    let mut bytes = [0; 16 << 10];
+    while matches!(stream.read(&mut bytes).await, Ok(1..)) {}
 }

@@ -1,6 +1,9 @@
 //! The contract behind an adapter file: compiled from `.proto` text or read as a descriptor set.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use prost_reflect::{DescriptorPool, ServiceDescriptor};
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver};
@@ -86,7 +89,10 @@ fn compile(
     let mut chain = ChainFileResolver::new();
     let roots: Vec<PathBuf> = match &file.proto_paths {
         Some(paths) => paths.iter().map(|p| source.resolve(p.as_ref())).collect(),
-        None => path.parent().map(PathBuf::from).into_iter().collect(),
+        // A file that is named without a folder lies in this one.
+        None => {
+            vec![path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).to_owned()]
+        }
     };
     let mut sound = true;
     for (at, root) in roots.iter().enumerate() {

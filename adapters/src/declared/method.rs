@@ -35,7 +35,7 @@ pub(super) fn check(
     }
     let http = matches!(register.kind, RegisterKind::Rest | RegisterKind::Soap);
     let mut names = Names::new(&descriptor.input(), &raw.parameters, raw.page.is_some(), problems);
-    let operation = operation::check(spanned, register.kind, &mut names, problems);
+    let operation = operation::check(spanned, register, &mut names, problems);
     let answer = answer(descriptor, spanned, &names, http, problems);
     for (given, name) in [(&raw.at, "at"), (&raw.error_at, "error_at")] {
         if let Some(given) = given.as_ref().filter(|_| !http) {
@@ -311,7 +311,7 @@ fn errors(raw: &raw::Method, problems: &mut Problems) -> HashMap<String, Refusal
     errors
 }
 
-fn code(name: &str) -> Option<Code> {
+pub(super) fn code(name: &str) -> Option<Code> {
     Some(match name {
         "CANCELLED" => Code::Cancelled,
         "UNKNOWN" => Code::Unknown,

@@ -1,15 +1,16 @@
 //! What a method asks of the register: SQL text, a REST request or a SOAP operation.
 
+mod soap;
+
 use std::ops::Range;
 
 use ura_runtime::config::{Problems, Spanned};
 
 use super::{names::Names, raw};
 use crate::{
-    plan::{Nested, Operation, Piece, RegisterKind, RestPlan, SoapPlan, SqlPlan, Template},
+    plan::{Nested, Operation, Piece, RegisterKind, RegisterPlan, RestPlan, SqlPlan, Template},
     sql::placeholders::{Slot, Statement, Token, tokens},
     tree::Path,
-    xml,
 };
 
 /// Deepest nesting of queries.
@@ -18,10 +19,11 @@ const NESTED_DEPTH_MAX: usize = 4;
 /// Checks the operation; `None` where there is no usable one, with the problem noted.
 pub(super) fn check(
     spanned: &Spanned<raw::Method>,
-    kind: RegisterKind,
+    register: &RegisterPlan,
     names: &mut Names,
     problems: &mut Problems,
 ) -> Option<Operation> {
+    let kind = register.kind;
     let method = spanned.as_ref();
     let given = [
         method.sql.as_ref().map(|s| (s.span(), "sql")),
@@ -42,7 +44,9 @@ pub(super) fn check(
     match (wanted, &method.sql, &method.rest, &method.soap) {
         ("sql", Some(sql), ..) => Some(Operation::Sql(self::sql(sql, &method.nested, kind, names, problems))),
         ("rest", _, Some(rest), _) => self::rest(rest.as_ref(), names, problems).map(Operation::Rest),
-        ("soap", .., Some(soap)) => Some(Operation::Soap(self::soap(soap.as_ref(), names, problems))),
+        ("soap", .., Some(soap)) => {
+            self::soap::check(soap.as_ref(), register, names, problems).map(Operation::Soap)
+        }
         _ => {
             problems.at(spanned.span(), format!("`{wanted}` is missing: what the register is asked"));
             None
@@ -92,7 +96,10 @@ impl Sql<'_> {
             };
             let slot = match name.strip_prefix("row.").filter(|_| in_row) {
                 Some(column) => Some(Slot::Row(Path::parse(column))),
-                None => self.names.slot(name, span.clone(), self.problems).map(Slot::Parameter),
+                None => {
+                    let place = self.problems.inside(span.clone(), &format!(":{name}"));
+                    self.names.slot(name, place, self.problems).map(Slot::Parameter)
+                }
             };
             let Some(slot) = slot else { continue };
             let at = slots.iter().position(|s| *s == slot).unwrap_or_else(|| {
@@ -153,43 +160,6 @@ fn rest(raw: &raw::Rest, names: &mut Names, problems: &mut Problems) -> Option<R
         headers,
         body: raw.body.as_ref().map(|body| template(body, names, problems)),
     })
-}
-
-fn soap(raw: &raw::Soap, names: &mut Names, problems: &mut Problems) -> SoapPlan {
-    if raw.namespace.as_ref().is_empty() {
-        problems.at(raw.namespace.span(), "the namespace of the operation is missing");
-    }
-    if !xml::is_name(raw.operation.as_ref()) {
-        problems.at(raw.operation.span(), "no name of an element");
-    }
-    check_names(&raw.body, problems);
-    SoapPlan {
-        path: raw.path.clone(),
-        action: raw.action.clone(),
-        namespace: raw.namespace.as_ref().clone(),
-        operation: raw.operation.as_ref().clone(),
-        qualified: raw.qualified,
-        body: members(&raw.body, names, problems),
-    }
-}
-
-/// Element and attribute names, at any depth.
-fn check_names(entries: &raw::Entries<Spanned<raw::Template>>, problems: &mut Problems) {
-    for (key, value) in &entries.0 {
-        let name = key.as_ref();
-        if !xml::is_name(name.strip_prefix('@').unwrap_or(name)) && name != "#text" {
-            problems.at(key.span(), "no name of an element or, with @, of an attribute");
-        }
-        check_template(value, problems);
-    }
-}
-
-fn check_template(template: &Spanned<raw::Template>, problems: &mut Problems) {
-    match template.as_ref() {
-        raw::Template::Table(inner) => check_names(inner, problems),
-        raw::Template::List(items) => items.iter().for_each(|item| check_template(item, problems)),
-        raw::Template::Scalar(_) => {}
-    }
 }
 
 fn members(

@@ -56,7 +56,60 @@ pub(super) struct Register {
     pub(super) answer_bytes_max: Option<Spanned<u32>>,
     pub(super) stream_bytes_max: Option<Spanned<u64>>,
     pub(super) headers: Option<Entries<Spanned<String>>>,
+    /// PEM file of an authority to trust: besides the system's (rest, soap), alone (PostgreSQL).
     pub(super) ca_file: Option<Spanned<String>>,
+    /// Certificate that the adapter shows to the register (mutual TLS): rest, soap, PostgreSQL.
+    pub(super) client_identity: Option<Spanned<ClientIdentity>>,
+    /// How the adapter says who it is: rest, soap.
+    pub(super) auth: Option<Spanned<Auth>>,
+    /// soap: `"1.1"` (default) or `"1.2"`.
+    pub(super) soap_version: Option<Spanned<String>>,
+    /// soap: WSDL 1.1 file that describes the operations.
+    pub(super) wsdl: Option<Spanned<String>>,
+}
+
+/// Files of a client certificate, relative to the adapter file. May be one and the same.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClientIdentity {
+    /// PEM: the certificate, then those of its issuers.
+    pub(super) certificate_file: Spanned<String>,
+    /// PEM: the private key.
+    pub(super) key_file: Spanned<String>,
+}
+
+/// Which of the ways of [`Auth`].
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum AuthKind {
+    /// User and password in each request (RFC 7617).
+    Basic,
+    /// A token from a file in each request (RFC 6750).
+    Bearer,
+    /// A token from an authorization server, by client credentials (RFC 6749 section 4.4).
+    OAuth2,
+}
+
+/// `[register.auth]`. Secrets stand in files of their own, relative to the adapter file, never here.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Auth {
+    /// `"basic"`, `"bearer"` or `"oauth2"`.
+    pub(super) kind: AuthKind,
+    /// basic: the user's name.
+    pub(super) user: Option<Spanned<String>>,
+    /// basic: file that holds the password.
+    pub(super) password_file: Option<Spanned<String>>,
+    /// bearer: file that holds the token.
+    pub(super) token_file: Option<Spanned<String>>,
+    /// oauth2: the authorization server's token endpoint.
+    pub(super) token_url: Option<Spanned<String>>,
+    /// oauth2: the client's name there.
+    pub(super) client_id: Option<Spanned<String>>,
+    /// oauth2: file that holds the client's secret.
+    pub(super) secret_file: Option<Spanned<String>>,
+    /// oauth2: scopes to ask for; default: none, which leaves them to the server.
+    pub(super) scopes: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -119,18 +172,16 @@ pub(super) struct Rest {
 pub(super) struct Soap {
     #[serde(default)]
     pub(super) path: String,
-    #[serde(default)]
-    pub(super) action: String,
-    pub(super) namespace: Spanned<String>,
+    /// What the register's documentation calls SOAPAction; default: empty. The WSDL says it where there is one.
+    pub(super) action: Option<Spanned<String>>,
+    /// Namespace of the operation's element. The WSDL says it where there is one.
+    pub(super) namespace: Option<Spanned<String>>,
+    /// Name of the operation's element; with a WSDL: name of the operation there.
     pub(super) operation: Spanned<String>,
-    #[serde(default = "yes")]
-    pub(super) qualified: bool,
+    /// Whether the elements inside have the namespace too; default: true. The WSDL says it where there is one.
+    pub(super) qualified: Option<Spanned<bool>>,
     #[serde(default)]
     pub(super) body: Entries<Spanned<Template>>,
-}
-
-fn yes() -> bool {
-    true
 }
 
 #[derive(Debug, Deserialize)]

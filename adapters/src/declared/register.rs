@@ -1,10 +1,14 @@
 //! The `[register]` section.
 
+mod credentials;
+mod postgres;
+mod soap;
+
 use std::time::Duration;
 
 use ura_runtime::config::{Problems, Source, Spanned};
 
-use super::raw;
+use super::{environment, raw};
 use crate::plan::{Limits, RegisterKind, RegisterPlan};
 
 /// Checks the section. Where something is wrong it is noted, and a harmless value stands in.
@@ -17,9 +21,9 @@ pub(super) fn check(raw: &raw::Register, source: &Source, problems: &mut Problem
     {
         problems.at(headers.0.span(), "headers go with rest and soap only");
     }
-    if let Some(ca) = raw.ca_file.as_ref().filter(|_| !http) {
-        problems.at(ca.span(), "ca_file goes with rest and soap only");
-    }
+    let tls = postgres::uses_tls(kind, &url);
+    credentials::refuse(raw, kind, tls, problems);
+    let (soap_version, wsdl) = soap::check(raw, source, problems);
     let limits = Limits {
         rows_max: count(&raw.rows_max, 10_000, 1_000_000, problems),
         stream_rows_max: count(&raw.stream_rows_max, 1_000_000, 1_000_000_000, problems),
@@ -36,6 +40,14 @@ pub(super) fn check(raw: &raw::Register, source: &Source, problems: &mut Problem
         probe: millis(&raw.probe_ms, 1000, problems),
         headers: headers(raw, problems),
         ca_file: raw.ca_file.as_ref().map(|path| source.resolve(path.as_ref())),
+        client_identity: raw
+            .client_identity
+            .as_ref()
+            .map(|files| credentials::identity(files.as_ref(), source)),
+        auth: raw.auth.as_ref().and_then(|auth| credentials::auth(auth, source, problems)),
+        tls,
+        soap_version,
+        wsdl,
         limits,
     }
 }
@@ -82,20 +94,14 @@ fn kind(raw: &raw::Register, url: &str, source: &Source, problems: &mut Problems
                 problems.at(span, "a sql register's url begins with sqlite: or postgres://");
                 return (RegisterKind::Postgres, url.to_owned());
             }
-            match url.parse::<tokio_postgres::Config>() {
-                Err(error) => problems.at(span, format!("not a PostgreSQL url: {error}")),
-                Ok(config) if config.get_ssl_mode() == tokio_postgres::config::SslMode::Require => {
-                    problems
-                        .at(span, "PostgreSQL is spoken without TLS: put the adapter beside the database");
-                }
-                Ok(_) => {}
-            }
-            (RegisterKind::Postgres, url.to_owned())
+            (RegisterKind::Postgres, postgres::check(url, &span, problems))
         }
         raw::Kind::Rest | raw::Kind::Soap => {
             match reqwest::Url::parse(url) {
                 Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
-                    if url.query().is_some() || url.fragment().is_some() {
+                    if !url.username().is_empty() || url.password().is_some() {
+                        problems.at(span, "user and password go into [register.auth], kind = \"basic\"");
+                    } else if url.query().is_some() || url.fragment().is_some() {
                         problems.at(span, "the url ends with the base path: ? and # go elsewhere");
                     }
                 }
@@ -122,24 +128,10 @@ fn headers(raw: &raw::Register, problems: &mut Problems) -> Vec<(String, String)
     headers
 }
 
-/// Puts in `${NAME}` from the environment.
+/// Puts in `${NAME}` from the environment; the text as it stands where that fails, with the problem noted.
 fn expand(text: &Spanned<String>, problems: &mut Problems) -> String {
-    let mut out = String::new();
-    let mut rest = text.as_ref().as_str();
-    while let Some((before, after)) = rest.split_once("${") {
-        out.push_str(before);
-        let Some((name, after)) = after.split_once('}') else {
-            problems.at(text.span(), "a `${` is not closed");
-            return out;
-        };
-        match std::env::var(name) {
-            Ok(value) => out.push_str(&value),
-            Err(_) => {
-                problems.at(text.span(), format!("the environment variable {name} is not set"));
-            }
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-    out
+    environment::put_in(text.as_ref()).unwrap_or_else(|problem| {
+        problems.at(text.span(), problem);
+        text.as_ref().clone()
+    })
 }

@@ -33,9 +33,10 @@ impl State {
         self.up == 0
     }
 
-    /// Whether this is news: nothing is connected and the reason is another than before.
-    fn failed(&mut self, reason: &str) -> bool {
-        let news = self.up == 0 && self.trouble.as_deref() != Some(reason);
+    /// Whether this is news: nothing is connected, or what is cannot be replaced, and the reason is another
+    /// than before.
+    fn failed(&mut self, reason: &str, replacing: bool) -> bool {
+        let news = (self.up == 0 || replacing) && self.trouble.as_deref() != Some(reason);
         if news {
             self.trouble = Some(reason.to_owned());
         }
@@ -71,11 +72,22 @@ impl Journal {
         }
     }
 
-    /// There was no connection, or nothing was accepted on it.
-    pub(super) fn failed(&self, reason: &str) {
-        if self.lock().failed(reason) {
-            tracing::warn!(system = %self.system, gateway = self.gateway, reason, "cannot plug in, trying on");
+    /// There was no connection, or nothing was accepted on it; `replacing`: an older one is there.
+    pub(super) fn failed(&self, reason: &str, replacing: bool) {
+        if !self.lock().failed(reason, replacing) {
+            return;
         }
+        let (system, gateway) = (&self.system, &self.gateway);
+        if replacing {
+            tracing::warn!(%system, gateway, reason, "cannot plug in anew, going on with the plug as it is");
+        } else {
+            tracing::warn!(%system, gateway, reason, "cannot plug in, trying on");
+        }
+    }
+
+    /// Another connection is to take the place of one, for this reason.
+    pub(super) fn renewing(&self, reason: &str) {
+        tracing::info!(system = %self.system, gateway = self.gateway, reason, "plugging in anew");
     }
 
     /// A poisoned lock holds whole values all the same.
@@ -91,14 +103,16 @@ mod tests {
     #[test]
     fn only_changes_are_news() {
         let mut state = State::default();
-        assert!(state.failed("refused"));
-        assert!(!state.failed("refused"));
-        assert!(state.failed("timed out"));
+        assert!(state.failed("refused", false));
+        assert!(!state.failed("refused", false));
+        assert!(state.failed("timed out", false));
         assert!(state.up());
         assert!(!state.up());
-        assert!(!state.failed("refused"), "the other slot is up");
+        assert!(!state.failed("refused", false), "the other slot is up");
+        assert!(state.failed("expired", true), "but it cannot be replaced");
+        assert!(!state.failed("expired", true));
         assert!(!state.down());
         assert!(state.down());
-        assert!(state.failed("refused"));
+        assert!(state.failed("refused", false));
     }
 }

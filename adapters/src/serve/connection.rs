@@ -1,7 +1,8 @@
 //! One HTTP/2 connection of whichever direction, from its first byte to its last.
 //!
 //! The adapter is the HTTP/2 server, also on connections that it opened itself. A connection ends by
-//! itself, with the adapter, with the certificates, or because the gateway never asks anything.
+//! itself, with the adapter, with the certificates, because the gateway never asks anything or is not heard
+//! any more, or because another one has taken its place.
 
 use std::{
     pin::pin,
@@ -17,18 +18,26 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use ura_proto::v1::ReportRequest;
 
 use super::{Service, Stage, reached, verdict::Verdicts};
-use ura_runtime::process::chain;
+use ura_runtime::{
+    process::chain,
+    silence::{Heard, Pulse},
+};
 
 use crate::config::Limits;
 
+/// A gateway of which nothing is read for so long is pinged; its answer may stand behind much else.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Gateways ping every second. One that is silent for so long may be gone, or only the way there may be:
+/// another connection is tried. After the longer time this one is given up.
+const SILENT_AFTER: Duration = Duration::from_secs(3);
+const LOST_AFTER: Duration = Duration::from_secs(6);
 /// How far a caller may send ahead on one stream, and on all of a connection together: also the
 /// most memory that unread requests can take.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -47,6 +56,10 @@ pub(crate) struct Connection {
     accepted: CancellationToken,
     refused: AtomicBool,
     replace: CancellationToken,
+    silent: CancellationToken,
+    retire: CancellationToken,
+    /// The adapter's stage as this connection has it: it may leave before the adapter does.
+    stage: watch::Sender<Stage>,
 }
 
 impl Connection {
@@ -58,7 +71,15 @@ impl Connection {
             accepted: CancellationToken::new(),
             refused: AtomicBool::new(false),
             replace: CancellationToken::new(),
+            silent: CancellationToken::new(),
+            retire: CancellationToken::new(),
+            stage: watch::Sender::new(Stage::Serving),
         }
+    }
+
+    /// Where it stands between its start and its end.
+    pub(super) fn stage(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
     }
 
     /// Notes that the gateway asks something.
@@ -91,6 +112,21 @@ impl Connection {
     /// Waits until another connection is wanted in this one's place.
     pub(crate) async fn replacement_wanted(&self) {
         self.replace.cancelled().await;
+    }
+
+    /// Waits until nothing was heard from the gateway for a while: it may be gone.
+    pub(crate) async fn silent(&self) {
+        self.silent.cancelled().await;
+    }
+
+    /// Whether it takes no calls any more.
+    pub(crate) fn is_over(&self) -> bool {
+        *self.stage.borrow() == Stage::Closing
+    }
+
+    /// Lets it go, for another one does its work: its calls end, and it takes no others.
+    pub(crate) fn retire(&self) {
+        self.retire.cancel();
     }
 
     /// Waits until the gateway has accepted a contract here.
@@ -135,6 +171,11 @@ impl Lifetime {
             cut_after: Duration::from_secs(lead - lead / 2),
         }
     }
+
+    /// From now until it is cut.
+    fn whole(self) -> Duration {
+        self.replace_after + self.close_after + self.cut_after
+    }
 }
 
 /// How a connection ended.
@@ -170,29 +211,43 @@ where
 {
     let connection = Arc::clone(service.connection());
     let outcome = serve(io, service, lifetime, stage).await;
+    connection.stage.send_replace(Stage::Closing);
     connection.verdicts.close(connection.id);
     outcome
 }
 
-async fn serve<IO>(io: IO, service: Service, lifetime: Lifetime, stage: watch::Receiver<Stage>) -> Outcome
+async fn serve<IO>(io: IO, service: Service, lifetime: Lifetime, mut stage: watch::Receiver<Stage>) -> Outcome
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = Arc::clone(service.connection());
     let limits = service.parts.limits().clone();
+    let io = Heard::new(io, LOST_AFTER);
+    let pulse = io.pulse();
     let mut served = pin!(builder(&limits).serve_connection(TokioIo::new(io), service));
     let end = tokio::select! {
         result = served.as_mut() => return outcome(result),
-        end = end_of_life(&connection, &limits, lifetime, stage) => end,
+        end = end_of_life(&connection, &limits, lifetime, stage.clone()) => end,
+        never = listen(&connection, &pulse) => match never {},
     };
     let Some(grace) = end else {
         return Outcome::Silent;
     };
+    // Its health watches end, for they would keep it open.
+    connection.stage.send_replace(Stage::Closing);
     served.as_mut().graceful_shutdown();
-    match timeout(grace, served).await {
-        Ok(result) => outcome(result),
-        Err(_) => Outcome::Broken("calls were still in flight at the end of the grace".into()),
+    let drain = Duration::from_millis(limits.drain_timeout_ms);
+    // However long its calls may take, an adapter that leaves does not wait for them.
+    let leaving = async {
+        reached(&mut stage, Stage::Closing).await;
+        sleep(drain).await;
+    };
+    tokio::select! {
+        result = served => return outcome(result),
+        () = sleep(grace) => {}
+        () = leaving => {}
     }
+    Outcome::Broken("calls were still in flight at the end of the grace".into())
 }
 
 fn builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
@@ -210,6 +265,13 @@ fn builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     builder
 }
 
+/// Notes the first silence.
+async fn listen(connection: &Connection, pulse: &Pulse) -> std::convert::Infallible {
+    pulse.silent(SILENT_AFTER).await;
+    connection.silent.cancel();
+    std::future::pending().await
+}
+
 /// Waits until the connection has to go, and tells how long calls in flight may take then; `None`
 /// where it was never used.
 async fn end_of_life(
@@ -219,7 +281,8 @@ async fn end_of_life(
     mut stage: watch::Receiver<Stage>,
 ) -> Option<Duration> {
     let drain = Duration::from_millis(limits.drain_timeout_ms);
-    let silent = async {
+    let end = Instant::now() + lifetime.whole();
+    let unused = async {
         sleep(Duration::from_millis(limits.first_call_timeout_ms)).await;
         if connection.was_called() {
             std::future::pending::<()>().await;
@@ -235,12 +298,24 @@ async fn end_of_life(
         connection.replace();
         sleep(lifetime.close_after).await;
     };
-    tokio::select! {
-        () = reached(&mut stage, Stage::Closing) => connection.was_called().then_some(drain),
-        () = silent => None,
-        () = expiring => Some(lifetime.cut_after.min(drain)),
-        () = replaced => Some(drain),
-    }
+    let left = async {
+        reached(&mut stage, Stage::Leaving).await;
+        connection.stage.send_replace(Stage::Leaving);
+        reached(&mut stage, Stage::Closing).await;
+    };
+    let grace = tokio::select! {
+        // The adapter has waited for all its connections.
+        () = left => return connection.was_called().then_some(drain),
+        () = unused => return None,
+        () = expiring => lifetime.cut_after.min(drain),
+        () = replaced => drain,
+        // Nobody is in a hurry: calls may last as long as the certificate.
+        () = connection.retire.cancelled() => end.saturating_duration_since(Instant::now()),
+    };
+    // The gateway is told first, so that no call meets the end.
+    connection.stage.send_replace(Stage::Leaving);
+    sleep(Duration::from_millis(limits.drain_notice_ms)).await;
+    Some(grace)
 }
 
 fn outcome(result: Result<(), hyper::Error>) -> Outcome {

@@ -26,7 +26,7 @@ pub(super) fn read(headers: &HeaderMap, trace: TraceContext, now: Instant) -> Re
         consumer: required(headers, metadata::CONSUMER)?,
         purpose: text(headers, metadata::PURPOSE)?,
         case_number: text(headers, metadata::CASE)?,
-        user: None,
+        user: text(headers, metadata::USER)?,
         exchange_id: required(headers, metadata::EXCHANGE_ID)?,
         idempotency_key: text(headers, metadata::IDEMPOTENCY_KEY)?,
         trace,
@@ -73,7 +73,10 @@ mod tests {
     fn consumer_and_exchange_must_be_named() {
         let consumer: (&str, &[u8]) = ("ura-consumer", b"ais/portal");
         let exchange: (&str, &[u8]) = ("ura-exchange-id", b"0190163d");
+        let user = read_all(&[consumer, exchange, ("ura-user", b"1234567892")]).expect("complete").user;
+        assert_eq!(user.as_deref(), Some("1234567892"));
         let context = read_all(&[consumer, exchange]).expect("complete");
+        assert_eq!(context.user, None);
         assert_eq!(context.consumer, "ais/portal");
         assert_eq!(context.deadline, None);
         for bad in [

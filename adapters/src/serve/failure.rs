@@ -9,7 +9,7 @@ use crate::register::Failure;
 
 /// The status a caller sees: the safe message and `google.rpc.ErrorInfo`, whose domain is this
 /// system. The detail goes to the log, with the exchange's id.
-pub(super) fn status(failure: &Failure, system: &SystemId, exchange_id: &str, method: &str) -> Status {
+pub(crate) fn status(failure: &Failure, system: &SystemId, exchange_id: &str, method: &str) -> Status {
     let (reason, detail) = (failure.reason, failure.detail.as_str());
     if is_error(failure.code) {
         tracing::warn!(%system, exchange_id, method, reason, detail, "call failed");
@@ -20,7 +20,7 @@ pub(super) fn status(failure: &Failure, system: &SystemId, exchange_id: &str, me
 }
 
 /// The same without a line in the log.
-pub(super) fn to_status(failure: &Failure, system: &SystemId) -> Status {
+pub(crate) fn to_status(failure: &Failure, system: &SystemId) -> Status {
     let details = ErrorDetails::with_error_info(
         failure.reason,
         system.as_str(),

@@ -1,9 +1,9 @@
-//! `grpc.health.v1`, fed by the registers' own state and by the adapter's stage.
+//! `grpc.health.v1`, fed by the registers' own state and by the stage of the connection that asks.
 //!
 //! There is no task and no copy of a state: every answer is read from where the state lives. A watch
-//! ends when the adapter closes, so that it does not hold a draining connection open.
+//! ends when its connection closes, so that it does not hold a draining one open.
 
-use std::{collections::HashMap, pin::Pin};
+use std::{collections::HashMap, pin::Pin, sync::Arc};
 
 use futures_util::{Stream, stream};
 use tokio::sync::watch;
@@ -13,29 +13,32 @@ use tonic_health::pb::{
     health_server::Health as HealthTrait,
 };
 
-use super::Stage;
+use super::{Connection, Stage};
 
 /// Health of the contracts; the name "" stands for the adapter as a whole.
 pub(super) struct Health {
     contracts: HashMap<String, Option<watch::Receiver<bool>>>,
-    stage: watch::Receiver<Stage>,
 }
 
 impl Health {
     /// Each contract with the register's state; `None` is always well.
-    pub(super) fn new(
-        contracts: HashMap<String, Option<watch::Receiver<bool>>>,
-        stage: watch::Receiver<Stage>,
-    ) -> Self {
-        Self { contracts, stage }
+    pub(super) fn new(contracts: HashMap<String, Option<watch::Receiver<bool>>>) -> Self {
+        Self { contracts }
     }
 
-    fn watcher(&self, service: &str) -> Watcher {
+    fn watcher(&self, service: &str, stage: watch::Receiver<Stage>) -> Watcher {
         let (known, register) = match self.contracts.get(service) {
             Some(register) => (true, register.clone()),
             None => (service.is_empty(), None),
         };
-        Watcher { known, register, stage: self.stage.clone(), told: None }
+        Watcher { known, register, stage, told: None }
+    }
+
+    /// A watcher for who asks.
+    fn asked(&self, request: &Request<HealthCheckRequest>) -> Result<Watcher, Status> {
+        let connection = request.extensions().get::<Arc<Connection>>();
+        let connection = connection.ok_or_else(|| Status::internal("a call without its connection"))?;
+        Ok(self.watcher(&request.get_ref().service, connection.stage()))
     }
 }
 
@@ -60,7 +63,7 @@ impl Watcher {
         (status, stage)
     }
 
-    /// The next state worth telling; `None` once the adapter closes.
+    /// The next state worth telling; `None` once the connection closes.
     async fn next(mut self) -> Option<(ServingStatus, Self)> {
         loop {
             let (status, stage) = self.look();
@@ -99,7 +102,7 @@ impl HealthTrait for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        match self.watcher(&request.get_ref().service).look().0 {
+        match self.asked(&request)?.look().0 {
             ServingStatus::ServiceUnknown => Err(Status::not_found("no such service here")),
             status => Ok(Response::new(response(status))),
         }
@@ -111,7 +114,7 @@ impl HealthTrait for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let watcher = self.watcher(&request.get_ref().service);
+        let watcher = self.asked(&request)?;
         let states = stream::unfold(watcher, async |watcher| {
             let (status, watcher) = watcher.next().await?;
             Some((Ok(response(status)), watcher))
@@ -128,8 +131,8 @@ mod tests {
     async fn a_watch_follows_register_and_stage_and_then_ends() {
         let (register, state) = watch::channel(true);
         let (stage, stages) = watch::channel(Stage::Serving);
-        let health = Health::new(HashMap::from([("a.B".to_owned(), Some(state))]), stages);
-        let watcher = health.watcher("a.B");
+        let health = Health::new(HashMap::from([("a.B".to_owned(), Some(state))]));
+        let watcher = health.watcher("a.B", stages);
         let (status, watcher) = watcher.next().await.expect("a state");
         assert_eq!(status, ServingStatus::Serving);
         register.send(false).expect("watched");
@@ -148,8 +151,8 @@ mod tests {
     #[tokio::test]
     async fn unknown_services_are_told_apart() {
         let (_stage, stages) = watch::channel(Stage::Serving);
-        let health = Health::new(HashMap::new(), stages);
-        assert_eq!(health.watcher("").look().0, ServingStatus::Serving);
-        assert_eq!(health.watcher("x").look().0, ServingStatus::ServiceUnknown);
+        let health = Health::new(HashMap::new());
+        assert_eq!(health.watcher("", stages.clone()).look().0, ServingStatus::Serving);
+        assert_eq!(health.watcher("x", stages).look().0, ServingStatus::ServiceUnknown);
     }
 }

@@ -15,7 +15,7 @@ use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 use ura_proto::{SystemId, v1::plug_service_server::PlugServiceServer};
 
 use super::{
-    Handler, Stage,
+    Handler,
     health::Health,
     reflection,
     verdict::{Plugged, Verdicts},
@@ -114,9 +114,8 @@ impl ServiceBuilder {
         Ok(self)
     }
 
-    /// Adds a contract that a generated server answers, all four kinds of method. The call's
-    /// [`CallContext`](crate::register::CallContext) stands in the request's extensions. Without
-    /// `health` the contract counts as served while the adapter runs.
+    /// Adds a contract that a generated server answers, all four kinds of method.
+    /// [`Caller::of`](crate::Caller::of) tells of a request who asks. Without `health` the contract counts as served while the adapter runs.
     ///
     /// # Errors
     /// [`PartsError::Undescribed`] where the descriptor set does not hold the contract.
@@ -173,12 +172,7 @@ impl ServiceBuilder {
 
     /// Checks the contracts against each other and puts health, reflection and the plug's service
     /// beside them.
-    pub(crate) fn build(
-        self,
-        system: SystemId,
-        limits: Limits,
-        stage: watch::Receiver<Stage>,
-    ) -> Result<Arc<Parts>, PartsError> {
+    pub(crate) fn build(self, system: SystemId, limits: Limits) -> Result<Arc<Parts>, PartsError> {
         if self.offers.is_empty() {
             return Err(PartsError::Empty);
         }
@@ -191,7 +185,7 @@ impl ServiceBuilder {
             (name, offer.health.clone())
         });
         let health =
-            HealthServer::new(Health::new(health.collect(), stage)).max_decoding_message_size(OWN_BYTES_MAX);
+            HealthServer::new(Health::new(health.collect())).max_decoding_message_size(OWN_BYTES_MAX);
         let verdicts = Arc::new(Verdicts::new(system.clone()));
         let plugged = PlugServiceServer::new(Plugged).max_decoding_message_size(OWN_BYTES_MAX);
         insert_own(&mut parts, health);

@@ -14,17 +14,17 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status, body::Body};
 use ura_proto::metadata;
 
-use super::span::CallSpan;
+use super::{boundary::Boundary, span::CallSpan};
 
 /// What a caller is told whose deadline has passed.
 pub(super) fn deadline_exceeded() -> Status {
     Status::deadline_exceeded("the deadline passed before the register's answer was complete")
 }
 
-/// A reply under way. Message frames pass as they are; tonic ends each at a message's end, so that
-/// trailers may follow any of them.
+/// A reply under way. Frames pass as they are; whether one ends a message depends on who made it.
 pub(super) struct ReplyBody {
     body: Body,
+    boundary: Boundary,
     deadline: Option<Pin<Box<Sleep>>>,
     span: CallSpan,
     done: bool,
@@ -47,6 +47,7 @@ impl ReplyBody {
         response.map(|body| {
             Body::new(Self {
                 body,
+                boundary: Boundary::default(),
                 deadline: deadline.map(|at| Box::pin(sleep_until(at))),
                 span,
                 done: false,
@@ -81,6 +82,11 @@ impl http_body::Body for ReplyBody {
         if late {
             self.body = Body::empty();
             self.finish(Code::DeadlineExceeded);
+            if !self.boundary.is_between() {
+                // Trailers in the middle of a message would be no reply at all: the stream is reset.
+                let cancelled = h2::Error::from(h2::Reason::CANCEL);
+                return Poll::Ready(Some(Err(Status::from_error(Box::new(cancelled)))));
+            }
             let mut trailers = HeaderMap::new();
             return Poll::Ready(Some(
                 deadline_exceeded().add_header(&mut trailers).map(|()| Frame::trailers(trailers)),
@@ -89,7 +95,9 @@ impl http_body::Body for ReplyBody {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
-                if let Some(trailers) = frame.trailers_ref() {
+                if let Some(data) = frame.data_ref() {
+                    self.boundary.push(data);
+                } else if let Some(trailers) = frame.trailers_ref() {
                     self.finish(code_of(trailers).unwrap_or(Code::Unknown));
                 }
             }
@@ -117,6 +125,10 @@ mod tests {
 
     use super::*;
 
+    /// A message of one byte, and the beginning of one.
+    const WHOLE: &str = "\0\0\0\0\u{1}a";
+    const BEGUN: &str = "\0\0\0\0\u{2}a";
+
     fn response(frames: Vec<&'static str>, ends: bool) -> http::Response<Body> {
         let frames = stream::iter(frames)
             .map(|text| Ok::<_, Status>(Frame::data(Bytes::from_static(text.as_bytes()))));
@@ -141,10 +153,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reply_ends_by_itself_or_at_its_deadline() {
         let at = Instant::now() + Duration::from_secs(1);
-        let whole = ReplyBody::wrap(response(vec!["a", "b"], true), Some(at), CallSpan::none());
-        assert_eq!(end_of(whole).await, (Bytes::from("ab"), Some(Code::Ok)));
-        let late = ReplyBody::wrap(response(vec!["a"], false), Some(at), CallSpan::none());
-        assert_eq!(end_of(late).await, (Bytes::from("a"), Some(Code::DeadlineExceeded)));
+        let whole = ReplyBody::wrap(response(vec![WHOLE, WHOLE], true), Some(at), CallSpan::none());
+        assert_eq!(end_of(whole).await, (Bytes::from([WHOLE, WHOLE].concat()), Some(Code::Ok)));
+        let late = ReplyBody::wrap(response(vec![WHOLE], false), Some(at), CallSpan::none());
+        assert_eq!(end_of(late).await, (Bytes::from(WHOLE), Some(Code::DeadlineExceeded)));
+        let at = Instant::now() + Duration::from_secs(1);
+        let cut = ReplyBody::wrap(response(vec![WHOLE, BEGUN], false), Some(at), CallSpan::none());
+        let error = cut.into_body().collect().await.expect_err("no trailers in the middle of a message");
+        assert_eq!(error.code(), Code::Cancelled);
     }
 
     #[tokio::test]

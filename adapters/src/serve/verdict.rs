@@ -14,6 +14,10 @@ use ura_proto::{
 };
 
 use super::Connection;
+use crate::config::is_address;
+
+/// Gateways that one gateway may tell of.
+const GATEWAYS_MAX: usize = 16;
 
 /// The gateways' verdict on the adapter's contracts, over all live connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,11 +52,18 @@ impl Verdict {
     }
 }
 
+/// What all gateways together say where to plug in; what is no address is left out.
+fn told_of<'a>(reports: impl Iterator<Item = &'a ReportRequest>) -> BTreeSet<String> {
+    let told = reports.flat_map(|report| report.gateways.iter().take(GATEWAYS_MAX));
+    told.filter(|gateway| is_address(gateway)).cloned().collect()
+}
+
 /// Gathers the reports of all connections into one verdict.
 pub(crate) struct Verdicts {
     system: SystemId,
     state: Mutex<State>,
     sender: watch::Sender<Verdict>,
+    gateways: watch::Sender<BTreeSet<String>>,
 }
 
 #[derive(Default)]
@@ -66,7 +77,14 @@ struct State {
 
 impl Verdicts {
     pub(super) fn new(system: SystemId) -> Self {
-        Self { system, state: Mutex::default(), sender: watch::Sender::new(Verdict::default()) }
+        let sender = watch::Sender::new(Verdict::default());
+        Self { system, state: Mutex::default(), sender, gateways: watch::Sender::default() }
+    }
+
+    /// The gateways that the bus tells of, `host:port` each, over all live connections; while there is
+    /// none, as it was told last.
+    pub(crate) fn gateways(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.gateways.subscribe()
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Verdict> {
@@ -116,6 +134,14 @@ impl Verdicts {
     }
 
     fn publish(&self, state: &State) -> Verdict {
+        if !state.reports.is_empty() {
+            let told = told_of(state.reports.values());
+            self.gateways.send_if_modified(|old| {
+                let changed = *old != told;
+                *old = told;
+                changed
+            });
+        }
         let verdict = Verdict::of(state.reports.values());
         self.sender.send_if_modified(|old| {
             let changed = *old != verdict;
@@ -171,7 +197,31 @@ mod tests {
                     reason: "not in the directory".to_owned(),
                 })
                 .collect(),
+            gateways: Vec::new(),
         }
+    }
+
+    #[test]
+    fn gateways_are_those_that_any_tells_of_and_stay_known_while_none_is_connected() {
+        let verdicts = Verdicts::new("a/b".parse().expect("valid"));
+        let told = verdicts.gateways();
+        let (one, two) = (verdicts.open(), verdicts.open());
+        let tell = |connection, gateways: &[&str]| {
+            let gateways = gateways.iter().map(|&gateway| gateway.to_owned()).collect();
+            verdicts.report(connection, ReportRequest { gateways, ..report(&["x.A"], &[]) });
+        };
+        let now = || told.borrow().iter().cloned().collect::<Vec<_>>();
+        tell(one, &["a:1", "b:1", "nonsense"]);
+        assert_eq!(now(), ["a:1", "b:1"]);
+        tell(two, &["b:1", "c:1"]);
+        assert_eq!(now(), ["a:1", "b:1", "c:1"]);
+        tell(one, &["b:1", "c:1"]);
+        assert_eq!(now(), ["b:1", "c:1"], "nobody tells of it any more");
+        verdicts.close(one);
+        verdicts.close(two);
+        assert_eq!(now(), ["b:1", "c:1"], "nobody is there to tell");
+        tell(two, &[]);
+        assert!(now().is_empty());
     }
 
     #[test]

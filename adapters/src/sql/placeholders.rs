@@ -59,7 +59,7 @@ pub(crate) fn tokens(sql: &str) -> Vec<Token<'_>> {
 }
 
 /// Length of what begins here and is not looked into; 0 where nothing does.
-fn opaque(bytes: &[u8], at: usize, rest: &str) -> usize {
+pub(crate) fn opaque(bytes: &[u8], at: usize, rest: &str) -> usize {
     let before = at.checked_sub(1).and_then(|b| bytes.get(b)).copied().unwrap_or(b' ');
     let in_word = before.is_ascii_alphanumeric() || before == b'_' || before >= 0x80;
     match rest.as_bytes() {

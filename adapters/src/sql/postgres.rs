@@ -1,5 +1,9 @@
 //! PostgreSQL: pooled with bb8, parameters bound in text form so that the server reads them as the
-//! types it infers, large answers through portals.
+//! types it infers, large answers through portals. Each session has its limits at the server too: what it may write, how
+//! long a statement and an open transaction may take.
+
+mod session;
+mod tls;
 
 use std::{
     collections::HashMap,
@@ -9,19 +13,18 @@ use std::{
 
 use bb8::{ManageConnection, Pool, PooledConnection, RunError};
 use bb8_postgres::PostgresConnectionManager;
-use futures_util::TryStreamExt as _;
 use prost_reflect::DynamicMessage;
 use tokio::sync::Notify;
-use tokio_postgres::{
-    CancelToken, Client, Config, Error, GenericClient, IsolationLevel, NoTls, Row, Transaction, config::Host,
-};
+use tokio_postgres::{CancelToken, Client, Config, IsolationLevel, Transaction, config::Host};
 
+use self::{
+    session::{PgSession, Statements, parameters, tree},
+    tls::Tls,
+};
 use super::{
-    Session, hang,
-    placeholders::Statement,
+    Session as _, hang,
     postgres_errors::{failure, text},
-    postgres_types::{PgParameter, PgTree},
-    rows::{RowBuffer, RowSink},
+    rows::RowSink,
     run, values,
 };
 use crate::{
@@ -32,10 +35,9 @@ use crate::{
 
 /// Rows of a stream that are fetched at once.
 const BATCH_ROWS: i32 = 64;
-/// Prepared statements that one connection keeps; a file with more prepares some again.
-const STATEMENTS_MAX: usize = 256;
-
-type Statements = HashMap<Arc<str>, tokio_postgres::Statement>;
+/// The server ends a session that holds a transaction open so long without asking anything, in milliseconds: longer than
+/// a stream waits for its reader. Whoever vanishes without a word holds its locks no longer.
+const IDLE_IN_TRANSACTION_MS: u32 = 60_000;
 
 /// Pools of connections: one that cannot write, and one for methods that may.
 #[derive(Clone)]
@@ -60,35 +62,52 @@ struct Refused {
 }
 
 struct Manager {
-    inner: PostgresConnectionManager<NoTls>,
+    inner: PostgresConnectionManager<Tls>,
+    tls: Tls,
     refused: Arc<Refused>,
+    /// Longest wait for a connection that is ready, TLS and password included.
+    connect_timeout: Duration,
+    statement_timeout: Duration,
 }
 
 /// A connection with its prepared statements.
 struct Connection {
     client: Client,
+    tls: Tls,
     statements: Statements,
+    /// The server's own limit at the moment.
+    statement_timeout: Duration,
     /// A call that was left in the middle: nobody knows what still runs on it.
     in_doubt: bool,
 }
 
 impl ManageConnection for Manager {
     type Connection = Connection;
-    type Error = Error;
+    type Error = String;
 
-    async fn connect(&self) -> Result<Connection, Error> {
-        match self.inner.connect().await {
-            Ok(client) => Ok(Connection { client, statements: HashMap::new(), in_doubt: false }),
+    async fn connect(&self) -> Result<Connection, String> {
+        let connected = match tokio::time::timeout(self.connect_timeout, self.inner.connect()).await {
+            Ok(connected) => connected.map_err(|error| text(&error)),
+            Err(_) => Err(format!("no connection in {} ms", self.connect_timeout.as_millis())),
+        };
+        match connected {
+            Ok(client) => Ok(Connection {
+                client,
+                tls: self.tls.clone(),
+                statements: HashMap::new(),
+                statement_timeout: self.statement_timeout,
+                in_doubt: false,
+            }),
             Err(error) => {
-                *self.refused.last.lock().unwrap_or_else(PoisonError::into_inner) = text(&error);
+                self.refused.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&error);
                 self.refused.notify.notify_waiters();
                 Err(error)
             }
         }
     }
 
-    async fn is_valid(&self, connection: &mut Connection) -> Result<(), Error> {
-        connection.client.check_connection().await
+    async fn is_valid(&self, connection: &mut Connection) -> Result<(), String> {
+        connection.client.check_connection().await.map_err(|error| text(&error))
     }
 
     fn has_broken(&self, connection: &mut Connection) -> bool {
@@ -97,13 +116,13 @@ impl ManageConnection for Manager {
 }
 
 /// Ends what runs on the server when a call is left in the middle.
-struct CancelOnDrop(Option<CancelToken>);
+struct CancelOnDrop(Option<(CancelToken, Tls)>);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        if let (Some(token), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+        if let (Some((token, tls)), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(async move {
-                let sent = tokio::time::timeout(Duration::from_secs(5), token.cancel_query(NoTls));
+                let sent = tokio::time::timeout(Duration::from_secs(5), token.cancel_query(tls));
                 if let Ok(Err(error)) = sent.await {
                     tracing::debug!(%error, "a left query could not be cancelled");
                 }
@@ -122,11 +141,18 @@ impl Postgres {
         let ports = config.get_ports().iter().map(|port| format!(":{port}"));
         let ports = ports.chain(std::iter::repeat(String::new()));
         let address = hosts.zip(ports).map(|(host, port)| host + &port).collect::<Vec<_>>().join(",");
-        let reads = Side::new(&config, plan, true).await?;
-        let writes = match writes {
-            true => Some(Side::new(&config, plan, false).await?),
-            false => None,
-        };
+        let local = config.get_hosts().iter().all(|host| match host {
+            Host::Unix(_) => true,
+            Host::Tcp(name) => {
+                name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+            }
+        });
+        if !plan.tls && !local {
+            tracing::warn!(%address, "PostgreSQL is spoken without TLS over a network: write sslmode=verify-full in its url");
+        }
+        let tls = Tls::new(plan)?;
+        let reads = Side::new(&config, plan, &tls, true);
+        let writes = writes.then(|| Side::new(&config, plan, &tls, false));
         Ok(Self { reads, writes, address, connections_max: plan.connections_max })
     }
 
@@ -153,8 +179,10 @@ impl Postgres {
     }
 
     pub(super) async fn unary(&self, job: &Job, plan: &SqlPlan) -> Result<DynamicMessage, Failure> {
+        check(&job.values)?;
         let mut connection = job.budget.connection(self.get(job.method.read_only)).await?;
         let mut cancel = connection.begin();
+        connection.limit(job).await?;
         let Connection { client, statements, .. } = &mut *connection;
         let outcome = unary_on(client, statements, job, plan).await;
         if outcome.is_err() {
@@ -174,8 +202,10 @@ impl Postgres {
         let Operation::Sql(plan) = &job.method.operation else {
             return Ok(());
         };
+        check(&job.values)?;
         let mut connection = job.budget.connection(self.get(job.method.read_only)).await?;
         let mut cancel = connection.begin();
+        job.budget.step(connection.limit(job)).await?;
         let Connection { client, statements, .. } = &mut *connection;
         stream_on(client, statements, job, plan, sink).await?;
         cancel.0 = None;
@@ -185,36 +215,57 @@ impl Postgres {
 }
 
 impl Connection {
+    /// Tells the server how long a statement of this method may take, where it does not know yet. It counts by itself then,
+    /// whatever becomes of the adapter.
+    async fn limit(&mut self, job: &Job) -> Result<(), Failure> {
+        let wanted = job.method.timeout;
+        if self.statement_timeout != wanted {
+            let text = format!("set statement_timeout = {}", wanted.as_millis());
+            self.client.batch_execute(&text).await.map_err(|error| failure(job, &error))?;
+            self.statement_timeout = wanted;
+        }
+        Ok(())
+    }
+
     fn begin(&mut self) -> CancelOnDrop {
         self.in_doubt = true;
-        CancelOnDrop(Some(self.client.cancel_token()))
+        CancelOnDrop(Some((self.client.cancel_token(), self.tls.clone())))
     }
 }
 
 impl Side {
-    async fn new(config: &Config, plan: &RegisterPlan, read_only: bool) -> Result<Self, ConnectError> {
+    fn new(config: &Config, plan: &RegisterPlan, tls: &Tls, read_only: bool) -> Self {
         let mut config = config.clone();
+        let mut options = config.get_options().unwrap_or_default().to_owned();
+        let statement_ms = plan.timeout.as_millis();
+        options += &format!(
+            " -c statement_timeout={statement_ms} -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS}"
+        );
         if read_only {
-            let options = config.get_options().unwrap_or_default();
-            config.options(format!("{options} -c default_transaction_read_only=on"));
+            options += " -c default_transaction_read_only=on";
         }
+        config.options(options);
         if config.get_application_name().is_none() {
             config.application_name("ura-adapter");
         }
-        if config.get_connect_timeout().is_none() {
-            // Shorter than a call, so that a silent host is told from a slow query.
-            config.connect_timeout(plan.timeout * 3 / 4);
-        }
+        // Shorter than a call, so that a silent host is told from a slow query.
+        let connect_timeout = config.get_connect_timeout().copied().unwrap_or(plan.timeout * 3 / 4);
+        config.connect_timeout(connect_timeout);
         let refused = Arc::new(Refused::default());
-        let manager =
-            Manager { inner: PostgresConnectionManager::new(config, NoTls), refused: Arc::clone(&refused) };
+        let manager = Manager {
+            inner: PostgresConnectionManager::new(config, tls.clone()),
+            tls: tls.clone(),
+            refused: Arc::clone(&refused),
+            connect_timeout,
+            statement_timeout: plan.timeout,
+        };
         let pool = Pool::builder()
             .max_size(plan.connections_max)
             .connection_timeout(plan.timeout)
             .retry_connection(false)
             .test_on_check_out(false)
             .build_unchecked(manager);
-        Ok(Self { pool, refused })
+        Self { pool, refused }
     }
 
     async fn get(&self) -> Result<PooledConnection<'static, Manager>, Failure> {
@@ -233,7 +284,7 @@ impl Side {
             tokio::select! {
                 biased;
                 connection = &mut connection => return connection.map_err(|error| match error {
-                    RunError::User(error) => Failure::unreachable(text(&error)),
+                    RunError::User(error) => Failure::unreachable(error),
                     RunError::TimedOut => Failure::overloaded("no free connection in time"),
                 }),
                 () = refused => was_refused = true,
@@ -311,82 +362,16 @@ async fn stream_on(
     job.budget.step(async { transaction.commit().await.map_err(|error| failure(job, &error)) }).await
 }
 
-/// Runs statements on a client or a transaction.
-struct PgSession<'a, C> {
-    client: &'a C,
-    statements: &'a mut Statements,
-    job: &'a Job,
-    comment: Option<String>,
-    bytes: usize,
-}
-
-impl<'a, C: GenericClient + Sync> PgSession<'a, C> {
-    fn new(client: &'a C, statements: &'a mut Statements, job: &'a Job) -> Self {
-        Self {
-            client,
-            statements,
-            job,
-            comment: job.trace.sampled.then(|| comment(&job.trace.header())).flatten(),
-            bytes: 0,
+/// Text of PostgreSQL has no NUL (manual, chapter 8.3), not even escaped: nothing of such a request is sent.
+fn check(values: &[Tree]) -> Result<(), Failure> {
+    fn fits(tree: &Tree) -> bool {
+        match tree {
+            Tree::Text(text) => !text.contains('\0'),
+            Tree::List(items) => items.iter().all(fits),
+            Tree::Object(members) => members.iter().all(|(name, value)| !name.contains('\0') && fits(value)),
+            _ => true,
         }
     }
-
-    async fn prepare(&mut self, statement: &Statement) -> Result<tokio_postgres::Statement, Failure> {
-        let failed = |error: Error| failure(self.job, &error);
-        if let Some(comment) = &self.comment {
-            // Its text is new each time, so it is not worth keeping. The new line ends a comment.
-            let text = format!("{}\n{comment}", statement.text);
-            return self.client.prepare(&text).await.map_err(failed);
-        }
-        if let Some(prepared) = self.statements.get(&statement.text) {
-            return Ok(prepared.clone());
-        }
-        let prepared = self.client.prepare(&statement.text).await.map_err(failed)?;
-        if self.statements.len() >= STATEMENTS_MAX {
-            self.statements.clear();
-        }
-        self.statements.insert(Arc::clone(&statement.text), prepared.clone());
-        Ok(prepared)
-    }
-}
-
-impl<C: GenericClient + Sync> Session for PgSession<'_, C> {
-    async fn rows(&mut self, statement: &Statement, row: Option<&Tree>) -> Result<Vec<Tree>, Failure> {
-        let parameters = parameters(values(self.job, statement, row)?);
-        let prepared = self.prepare(statement).await?;
-        let failed = |error: Error| failure(self.job, &error);
-        let rows = self.client.query_raw(&prepared, parameters.iter()).await.map_err(failed)?;
-        tokio::pin!(rows);
-        let mut buffer = RowBuffer::new(self.job, self.bytes);
-        while let Some(row) = rows.try_next().await.map_err(failed)? {
-            buffer.push(tree(&row, self.job)?)?;
-        }
-        Ok(buffer.finish(&mut self.bytes))
-    }
-}
-
-fn parameters(values: Vec<Tree>) -> Vec<PgParameter> {
-    values.into_iter().map(PgParameter).collect()
-}
-
-fn tree(row: &Row, job: &Job) -> Result<Tree, Failure> {
-    let mut columns = Vec::with_capacity(row.len());
-    for (at, column) in row.columns().iter().enumerate() {
-        let value: PgTree = row.try_get(at).map_err(|error| {
-            let problem = match std::error::Error::source(&error) {
-                Some(source) => source.to_string(),
-                None => error.to_string(),
-            };
-            job.mismatch(&format!("column {}", column.name()), &problem)
-        })?;
-        columns.push((column.name().to_owned(), value.0));
-    }
-    Ok(Tree::row(columns))
-}
-
-/// A trailing comment that ties the statement to its trace; only hex digits and hyphens get in.
-fn comment(header: &[u8]) -> Option<String> {
-    let safe = header.iter().all(|b| b.is_ascii_hexdigit() || *b == b'-');
-    let header = std::str::from_utf8(header).ok().filter(|_| safe)?;
-    Some(format!("/*traceparent='{header}'*/"))
+    let invalid = "A value of the request holds the character NUL, which this register's text cannot hold.";
+    if values.iter().all(fits) { Ok(()) } else { Err(Failure::invalid(invalid)) }
 }

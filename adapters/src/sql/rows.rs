@@ -2,17 +2,11 @@
 
 use std::sync::Arc;
 
-use prost_reflect::DynamicMessage;
-use tokio::sync::mpsc::Sender;
-
 use crate::{
     plan::Answer,
-    register::{Failure, job::Job},
+    register::{Failure, job::Job, pump::Sink},
     tree::Tree,
 };
-
-/// `None` says that the stream is complete.
-pub(super) type Item = Result<Option<DynamicMessage>, Failure>;
 
 /// The rows of one statement, bounded in number and size.
 pub(super) struct RowBuffer<'a> {
@@ -48,15 +42,15 @@ impl<'a> RowBuffer<'a> {
 
 /// Turns rows into messages of a stream.
 pub(super) struct RowSink {
-    sender: Sender<Item>,
+    sink: Sink,
     job: Arc<Job>,
     rows: usize,
     bytes: u64,
 }
 
 impl RowSink {
-    pub(super) fn new(sender: Sender<Item>, job: &Arc<Job>) -> Self {
-        Self { sender, job: Arc::clone(job), rows: 0, bytes: 0 }
+    pub(super) fn new(sink: Sink, job: &Arc<Job>) -> Self {
+        Self { sink, job: Arc::clone(job), rows: 0, bytes: 0 }
     }
 
     /// Waits while the reader is slow.
@@ -76,8 +70,7 @@ impl RowSink {
         let messages = self.job.messages(&row, self.rows == 0)?;
         self.rows += 1;
         for message in messages {
-            let sent = self.job.budget.reader(self.sender.send(Ok(Some(message)))).await?;
-            sent.map_err(|_| Failure::left())?;
+            self.sink.send(message).await?;
         }
         Ok(())
     }

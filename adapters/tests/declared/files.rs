@@ -157,3 +157,62 @@ fn the_example_of_the_documentation_is_valid() {
     let loaded = Declared::parse(&folder.path().join("config/libraries.toml"), toml);
     assert_eq!(loaded.map(|d| d.contract().methods().len()).map_err(|e| e.to_string()), Ok(3));
 }
+
+#[test]
+fn who_the_adapter_is_and_whom_it_trusts() {
+    let rest = "kind = \"rest\"\nurl = \"https://x\"";
+    let postgres = |query: &str| format!("kind = \"sql\"\nurl = \"postgres://h/d{query}\"");
+    for (register, expected) in [
+        (
+            format!("{rest}\nauth = {{ kind = \"basic\", user = \"a:b\" }}"),
+            "auth of kind basic needs `password_file`",
+        ),
+        (
+            format!("{rest}\nauth = {{ kind = \"basic\", user = \"a:b\", password_file = \"p\" }}"),
+            "a user's name has no colon",
+        ),
+        (
+            format!("{rest}\nauth = {{ kind = \"bearer\", token_file = \"t\", user = \"a\" }}"),
+            "auth of kind bearer has no `user`; it has token_file",
+        ),
+        (
+            format!(
+                "{rest}\nauth = {{ kind = \"oauth2\", token_url = \"ftp://x\", client_id = \"\", secret_file = \"s\", scopes = [\"a b\"] }}"
+            ),
+            "write the address of the token endpoint: https://host/path",
+        ),
+        (
+            format!(
+                "{rest}\nauth = {{ kind = \"oauth2\", token_url = \"https://x\", client_id = \"c\", secret_file = \"s\", scopes = [\"a b\"] }}"
+            ),
+            "one scope, without blanks and quotes",
+        ),
+        (
+            format!(
+                "{rest}\nheaders = {{ Authorization = \"x\" }}\nauth = {{ kind = \"bearer\", token_file = \"t\" }}"
+            ),
+            "`auth` writes this header: keep one of them",
+        ),
+        (
+            "kind = \"rest\"\nurl = \"https://me:pw@x\"".to_owned(),
+            "user and password go into [register.auth]",
+        ),
+        (
+            format!("{SQL}\nauth = {{ kind = \"bearer\", token_file = \"t\" }}"),
+            "auth goes with rest and soap only",
+        ),
+        (format!("{SQL}\nca_file = \"x\""), "ca_file goes with rest, soap and PostgreSQL over TLS"),
+        (
+            format!("{}\nclient_identity = {{ certificate_file = \"x\", key_file = \"x\" }}", postgres("")),
+            "client_identity goes with rest, soap and PostgreSQL over TLS",
+        ),
+        (postgres("?sslmode=verify-full"), "sslmode=verify-full needs ca_file"),
+        (postgres("?sslmode=prefer"), "write sslmode=verify-full, or sslmode=disable"),
+        (postgres("?prot=1"), "not a PostgreSQL url"),
+        (format!("{rest}\nsoap_version = \"1.2\""), "soap_version goes with soap only"),
+        ("kind = \"soap\"\nurl = \"http://x\"\nsoap_version = \"2\"".to_owned(), "write \"1.1\" or \"1.2\""),
+    ] {
+        let all = mistakes(&register, "");
+        assert!(all.iter().any(|line| line.contains(expected)), "{expected}: {all:#?}");
+    }
+}

@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpListener,
     task::JoinHandle,
 };
+use tokio_rustls::TlsAcceptor;
 
 /// One request as it came.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +17,8 @@ pub(crate) struct Asked {
     pub(crate) line: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
+    /// The certificate that the client showed, in DER; empty without one.
+    pub(crate) certificate: Vec<u8>,
 }
 
 impl Asked {
@@ -40,10 +44,39 @@ impl Server {
         let (kept, answer) = (Arc::clone(&asked), Arc::new(answer));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&kept), Arc::clone(&answer)));
+                tokio::spawn(serve(stream, Vec::new(), Arc::clone(&kept), Arc::clone(&answer)));
             }
         });
         Self { url, asked, task }
+    }
+
+    /// Behind TLS, by the name of localhost.
+    pub(crate) async fn start_tls(
+        config: Arc<ServerConfig>,
+        answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("https://localhost:{}", listener.local_addr().expect("bound").port());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (kept, answer) = (Arc::clone(&asked), Arc::new(answer));
+        let acceptor = TlsAcceptor::from(config);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, kept, answer) = (acceptor.clone(), Arc::clone(&kept), Arc::clone(&answer));
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                    let shown = shown.map(|certificate| certificate.to_vec()).unwrap_or_default();
+                    serve(stream, shown, kept, answer).await;
+                });
+            }
+        });
+        Self { url, asked, task }
+    }
+
+    /// Everything so far, oldest first.
+    pub(crate) fn all(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn last(&self) -> Asked {
@@ -58,7 +91,8 @@ impl Drop for Server {
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    certificate: Vec<u8>,
     kept: Arc<Mutex<Vec<Asked>>>,
     answer: Arc<impl Fn(&Asked) -> Answer + Send + Sync>,
 ) {
@@ -82,6 +116,7 @@ async fn serve(
             return;
         }
     }
+    asked.certificate = certificate;
     asked.body = String::from_utf8_lossy(&bytes[head..]).into_owned();
     let (status, body) = answer(&asked);
     kept.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
@@ -95,4 +130,5 @@ async fn serve(
     );
     let _ = stream.write_all(head.as_bytes()).await;
     let _ = stream.write_all(&body).await;
+    let _ = stream.shutdown().await;
 }

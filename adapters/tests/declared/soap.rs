@@ -1,4 +1,4 @@
-//! SOAP 1.1.
+//! SOAP 1.1 and 1.2.
 
 use tonic::Code;
 
@@ -125,4 +125,62 @@ async fn base64_content_comes_in_pieces() {
     let (messages, end) = subject.stream("Document", "{}").await;
     assert!(end.is_none(), "{end:?}");
     assert_eq!(messages.iter().map(|m| bytes_of(m, "content")).collect::<Vec<_>>(), [vec![0, 1, 2, 3]]);
+}
+
+#[tokio::test]
+async fn soap_1_2_is_asked_and_its_faults_are_mapped() {
+    let answer = |status: u16, content: &str| {
+        let text = format!(
+            "<e:Envelope xmlns:e=\"http://www.w3.org/2003/05/soap-envelope\"><e:Body>{content}</e:Body></e:Envelope>"
+        );
+        (status, text.into_bytes())
+    };
+    let fault = |code: &str, subcode: &str, detail: &str| {
+        format!(
+            "<e:Fault><e:Code><e:Value>e:{code}</e:Value><e:Subcode><e:Value>q:{subcode}</e:Value></e:Subcode></e:Code>\
+             <e:Reason><e:Text xml:lang='sq'>sekret</e:Text></e:Reason>{detail}</e:Fault>"
+        )
+    };
+    let detail = "<e:Detail><q:NukUGjet xmlns:q='urn:q'>sekret</q:NukUGjet></e:Detail>";
+    for ((status, body), code, reason) in [
+        (answer(200, "<r><njeriu><number>1</number></njeriu></r>"), Code::Ok, ""),
+        (answer(500, &fault("Receiver", "x", detail)), Code::NotFound, "NOT_FOUND"),
+        (answer(400, &fault("Sender", "NukUGjet", "")), Code::NotFound, "NOT_FOUND"),
+        (answer(400, &fault("Client", "x", "")), Code::InvalidArgument, "REGISTER_REFUSED"),
+        (answer(500, &fault("Receiver", "x", "")), Code::Internal, "REGISTER_REFUSED"),
+        // A server that does not speak 1.2 says so in 1.1.
+        (
+            envelope(500, "<s:Fault><faultcode>s:VersionMismatch</faultcode></s:Fault>"),
+            Code::Internal,
+            "REGISTER_REFUSED",
+        ),
+    ] {
+        let text = String::from_utf8_lossy(&body).into_owned();
+        let server = Server::start(move |_| (status, body.clone())).await;
+        let folder = Folder::new();
+        let register = format!("kind = \"soap\"\nurl = \"{}/ws\"\nsoap_version = \"1.2\"", server.url);
+        let operation = "soap = { namespace = \"urn:q\", operation = \"X\" }";
+        let subject = Subject::new(folder.load_some(&register, METHODS, operation)).await;
+        match subject.call("Get", r#"{"number":"1"}"#).await {
+            Ok(_) => assert_eq!(code, Code::Ok, "{text}"),
+            Err(failure) => {
+                assert_eq!((failure.code, failure.reason), (code, reason), "{text}: {failure}");
+                assert!(
+                    !failure.message.contains("sekret") && !failure.detail.contains("sekret"),
+                    "{failure}"
+                );
+            }
+        }
+        let asked = server.last();
+        assert_eq!(
+            asked.header("content-type"),
+            Some("application/soap+xml; charset=utf-8; action=\"urn:q#Merr\"")
+        );
+        assert_eq!(asked.header("soapaction"), None);
+        assert!(
+            asked.body.contains("xmlns:soap=\"http://www.w3.org/2003/05/soap-envelope\""),
+            "{}",
+            asked.body
+        );
+    }
 }

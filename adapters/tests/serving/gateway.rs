@@ -120,7 +120,7 @@ impl Plugged {
 
     pub async fn report(&self, contracts: &[&str]) {
         let accepted = contracts.iter().map(|&name| name.to_owned()).collect();
-        let request = ReportRequest { accepted, refused: Vec::new() };
+        let request = ReportRequest { accepted, ..ReportRequest::default() };
         self.control().report(request).await.expect("taken");
     }
 

@@ -23,7 +23,7 @@ async fn the_verdict_is_seen_and_goes_with_its_connection() {
 
     let mut verdict = world.adapter.verdict();
     let refused = RefusedContract { contract: ECHO.to_owned(), reason: "not in the directory".to_owned() };
-    let request = ReportRequest { accepted: Vec::new(), refused: vec![refused] };
+    let request = ReportRequest { refused: vec![refused], ..ReportRequest::default() };
     plug.control().report(request).await.expect("taken");
     let Err(NotPlugged::Refused(reasons)) = world.adapter.plugged_in().await else {
         unreachable!("the gateway has refused");

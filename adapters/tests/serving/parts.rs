@@ -17,8 +17,8 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower::Service;
 use ura_adapters::{
+    Caller,
     config::Link,
-    register::CallContext,
     run,
     serve::{PartsError, ServiceBuilder},
 };
@@ -46,7 +46,7 @@ impl ClientStreamingService<CountRequest> for SumServer {
 
     fn call(&mut self, request: Request<Streaming<CountRequest>>) -> Self::Future {
         Box::pin(async move {
-            let consumer = request.extensions().get::<CallContext>().map(|context| context.consumer.clone());
+            let consumer = Caller::of(&request).ok().map(|caller| caller.consumer().to_owned());
             let mut requests = request.into_inner();
             let mut number = 0;
             while let Some(request) = requests.try_next().await? {

@@ -19,7 +19,7 @@ use ura_adapters::{
     run::{self, Adapter},
     serve::{Handler, ServiceBuilder},
 };
-use ura_runtime::{process::Shutdown, telemetry::TelemetryConfig};
+use ura_runtime::process::Shutdown;
 
 use crate::{
     gateway::Gateway,
@@ -189,20 +189,11 @@ pub struct World {
 }
 
 pub fn config(identity: PathBuf, link: Link) -> Config {
-    Config {
-        system: "arc/echo".parse().expect("a system"),
-        identity,
-        gateway_id: GATEWAY_ID.parse().expect("an id"),
-        link,
-        contracts: Vec::new(),
-        limits: Limits {
-            connections: 1,
-            request_bytes_max: 64 * 1024,
-            drain_notice_ms: 0,
-            ..Limits::default()
-        },
-        telemetry: TelemetryConfig::default(),
-    }
+    let system = "arc/echo".parse().expect("a system");
+    let gateway_id = GATEWAY_ID.parse().expect("an id");
+    let limits =
+        Limits { connections: 1, request_bytes_max: 64 * 1024, drain_notice_ms: 0, ..Limits::default() };
+    Config { limits, ..Config::new(system, identity, gateway_id, link) }
 }
 
 impl World {

@@ -2,12 +2,16 @@
 //! shape, to be held against what an adapter reflects.
 
 mod built_in;
+mod deprecation;
 mod shape;
+mod validation;
+mod versions;
 mod words;
 
 use std::{path::Path, path::PathBuf, sync::Arc};
 
-use prost_reflect::{FileDescriptor, MethodDescriptor, ServiceDescriptor};
+use http::HeaderValue;
+use prost_reflect::{FileDescriptor, MessageDescriptor, MethodDescriptor, ServiceDescriptor};
 use ura_proto::contract::ContractError;
 
 use super::{
@@ -15,7 +19,10 @@ use super::{
     titles::Titles,
 };
 pub(crate) use built_in::is_of_the_bus;
+pub(crate) use deprecation::Deprecated;
 use shape::Shape;
+pub(crate) use validation::{Fault, Validate, check};
+pub(crate) use versions::{Older, breaks, lost_subjects};
 pub(crate) use words::WordsError;
 use words::{legal_basis, titles};
 
@@ -48,6 +55,10 @@ pub(crate) struct Method {
     pub(crate) streams_request: bool,
     /// Whether the reply is a stream.
     pub(crate) streams_reply: bool,
+    /// The type of its requests.
+    pub(crate) request: MessageDescriptor,
+    /// The type of its replies.
+    pub(crate) reply: MessageDescriptor,
     /// How to find the subjects of a request message.
     pub(crate) request_subjects: Option<Plan>,
     /// How to find the subjects of a reply message.
@@ -56,12 +67,24 @@ pub(crate) struct Method {
     pub(crate) title: Option<Titles>,
     /// The law that lets the institution answer, where the contract says so.
     pub(crate) legal_basis: Option<Box<str>>,
+    /// `ura-deprecated` of its answers, where it or its contract is on its way out.
+    pub(crate) deprecated: Option<HeaderValue>,
 }
 
 impl Method {
     /// Whether a call may change the register.
     pub(crate) fn writes(&self) -> bool {
         self.effects != Effects::None
+    }
+
+    /// Whether a call that may have been executed may be sent once more, as it was.
+    pub(crate) fn may_repeat(&self) -> bool {
+        self.effects != Effects::Write
+    }
+
+    /// Whether the request or the reply is a stream.
+    pub(crate) fn streams(&self) -> bool {
+        self.streams_request || self.streams_reply
     }
 }
 
@@ -104,6 +127,8 @@ pub(crate) struct Contract {
     pub(crate) title: Option<Titles>,
     /// Days for which entries of its exchanges are kept, 1 to 36500; without, for good.
     pub(crate) retention_days: Option<u32>,
+    /// Versions before this one that adapters may still have, oldest first.
+    pub(crate) older: Vec<Older>,
     /// The file that defines the service, by its path below the import root.
     file: FileDescriptor,
     shape: Shape,
@@ -119,6 +144,17 @@ pub(crate) enum Files<'p> {
     BuiltIn,
 }
 
+impl Files<'_> {
+    /// Compiles the contract `name`.
+    fn compile(&self, name: &str) -> Result<ura_proto::contract::Contract, ContractError> {
+        match self {
+            Self::Proto(path, roots) => ura_proto::contract::Contract::from_proto(name, path, roots),
+            Self::DescriptorSet(path) => ura_proto::contract::Contract::from_descriptor_set(name, path),
+            Self::BuiltIn => built_in::contract(name),
+        }
+    }
+}
+
 impl Contract {
     /// Compiles and checks a contract.
     pub(crate) fn approve(
@@ -126,11 +162,7 @@ impl Contract {
         files: &Files<'_>,
         retention_days: Option<u32>,
     ) -> Result<Self, ApprovalError> {
-        let compiled = match files {
-            Files::Proto(path, roots) => ura_proto::contract::Contract::from_proto(name, path, roots)?,
-            Files::DescriptorSet(path) => ura_proto::contract::Contract::from_descriptor_set(name, path)?,
-            Files::BuiltIn => built_in::contract(name)?,
-        };
+        let compiled = files.compile(name)?;
         // The gateway answers by its own program, whatever a file says.
         if is_of_the_bus(name)
             && Shape::of(&compiled.service) != Shape::of(&built_in::contract(name)?.service)
@@ -140,16 +172,31 @@ impl Contract {
         let name: Arc<str> = name.into();
         let methods =
             compiled.service.methods().map(|m| method(&name, &m).map(Arc::new)).collect::<Result<_, _>>()?;
-        Ok(Self {
+        let options = compiled.service.service_descriptor_proto().options.as_ref();
+        let deprecated = options.is_some_and(|options| options.deprecated());
+        let mut contract = Self {
             name,
             methods,
             shape: Shape::of(&compiled.service),
             title: titles(&compiled.service.options(), "service_title", compiled.service.full_name())?,
             retention_days,
+            older: Vec::new(),
             file: compiled.service.parent_file(),
             descriptor_set: compiled.descriptor_set,
             paths: compiled.paths,
-        })
+        };
+        if deprecated {
+            contract.deprecate(&Deprecated::default());
+        }
+        Ok(contract)
+    }
+
+    /// Says of every method that the contract is on its way out. For a contract that nobody shares yet.
+    pub(crate) fn deprecate(&mut self, notice: &Deprecated) {
+        let header = notice.header(&self.name);
+        for method in self.methods.iter_mut().filter_map(Arc::get_mut) {
+            method.deprecated = Some(header.clone());
+        }
     }
 
     /// Path of the file that defines the service, where one of the gateway's own has it too: reflection
@@ -164,11 +211,11 @@ impl Contract {
         (mine.name == others.name && mine != others).then(|| self.file.name())
     }
 
-    /// What differs between this contract and one that an adapter reflects, in words; `None` where
-    /// they agree in names, numbers and types. Comments and annotations may differ: only the
-    /// approved ones count.
+    /// Why an adapter may not answer with the contract that it reflects, in words; `None` where that is one
+    /// of the approved versions in names, numbers, types and defaults. Comments and annotations may differ:
+    /// only those of the newest version count.
     pub(crate) fn difference(&self, reflected: &ServiceDescriptor) -> Option<String> {
-        self.shape.difference(&Shape::of(reflected))
+        versions::difference(&self.shape, &self.older, reflected)
     }
 }
 
@@ -187,6 +234,8 @@ fn method(contract: &Arc<str>, method: &MethodDescriptor) -> Result<Method, Appr
     if method.is_client_streaming() && method.is_server_streaming() && effects != Effects::None {
         return Err(ApprovalError::BidirectionalWrite(method.full_name().to_owned()));
     }
+    let deprecated = method.method_descriptor_proto().options.as_ref().is_some_and(|o| o.deprecated());
+    let notice = || Deprecated::default().header(&format!("{contract}/{}", method.name()));
     Ok(Method {
         path: format!("/{contract}/{}", method.name()).into(),
         name: method.name().into(),
@@ -194,9 +243,12 @@ fn method(contract: &Arc<str>, method: &MethodDescriptor) -> Result<Method, Appr
         effects,
         streams_request: method.is_client_streaming(),
         streams_reply: method.is_server_streaming(),
+        request: method.input(),
+        reply: method.output(),
         request_subjects: Plan::compile(&method.input(), extension.as_ref())?,
         reply_subjects: Plan::compile(&method.output(), extension.as_ref())?,
         title: titles(&method.options(), "title", method.full_name())?,
         legal_basis: legal_basis(&method.options(), method.full_name())?,
+        deprecated: deprecated.then(notice),
     })
 }

@@ -1,6 +1,7 @@
 //! The directory file: its raw form, and its checking into a snapshot. Every error is reported with
 //! its line; a file with an error changes nothing.
 
+mod contracts;
 mod grants;
 mod offers;
 mod raw;
@@ -98,6 +99,7 @@ fn checked(path: &Path, text: String) -> Result<Loaded, ConfigErrors> {
     let mut checker = Checker { problems: document.source.problems(), source: &document.source };
     let raw = document.value;
     checker.name(&raw.version, "version");
+    let gateways = checker.gateways(&raw.gateways);
     let members = checker.members(&raw.members);
     let mut systems = checker.systems(&raw.systems, &raw.members);
     let contracts = checker.contracts(&raw.contracts);
@@ -112,14 +114,27 @@ fn checked(path: &Path, text: String) -> Result<Loaded, ConfigErrors> {
     let mut names: Vec<_> = contracts.keys().cloned().collect();
     names.sort_unstable();
     for contract in names.iter().filter_map(|name| contracts.get(name)) {
-        hash.update(&contract.descriptor_set);
-        paths.extend(contract.paths.iter().cloned());
+        let older = contract.older.iter().map(|older| (&older.descriptor_set, &older.paths));
+        for (set, files) in older.chain([(&contract.descriptor_set, &contract.paths)]) {
+            hash.update(set);
+            paths.extend(files.iter().cloned());
+        }
     }
     let digest = hash.finish().as_ref().try_into().expect("SHA-256 has 32 bytes");
     let methods = contracts.values().flat_map(|c| &c.methods).map(|m| (m.path.clone(), m.clone())).collect();
     let version = raw.version.into_inner().into();
-    let snapshot =
-        Snapshot { version, digest, systems, contracts, methods, services, members, purposes, grants };
+    let snapshot = Snapshot {
+        version,
+        digest,
+        gateways,
+        systems,
+        contracts,
+        methods,
+        services,
+        members,
+        purposes,
+        grants,
+    };
     checker.problems.into_result(Loaded { snapshot, paths })
 }
 

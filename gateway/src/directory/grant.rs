@@ -190,7 +190,7 @@ mod tests {
         Grant {
             id: "g1".into(),
             consumer: "ais/portal".parse().expect("valid"),
-            service: Arc::new(Service { key }),
+            service: Arc::new(Service { key, limits: Default::default(), validate: Default::default() }),
             methods: Some(["Write", "Read", "Read"].map(Into::into).into()),
             purposes: ["tax", "birth"].map(|code| Arc::new(Purpose::for_tests(code))).into(),
             from_unix_us: 1_767_222_000_000_000,
@@ -233,7 +233,7 @@ mod tests {
         assert_ne!(first, [0; 32]);
         let service = |contract: &str, provider: &str| {
             let key = ServiceKey { contract: contract.into(), provider: provider.parse().expect("valid") };
-            Arc::new(Service { key })
+            Arc::new(Service { key, limits: Default::default(), validate: Default::default() })
         };
         let changed = [
             Grant { id: "g2".into(), ..grant() },

@@ -1,12 +1,14 @@
 //! The snapshot that requests are decided on: everything precomputed, nothing changed afterwards.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use ura_log::note::Key;
 use ura_proto::SystemId;
 
+use crate::config::Limits;
+
 use super::{
-    contract::{Contract, Method},
+    contract::{Contract, Method, Validate},
     grant::Grant,
     titles::Titles,
 };
@@ -25,6 +27,30 @@ pub(crate) struct ServiceKey {
 pub(crate) struct Service {
     /// Contract and provider.
     pub(crate) key: ServiceKey,
+    /// What it may take of the bus.
+    pub(crate) limits: ServiceLimits,
+    /// Whether its messages are held against its contract.
+    pub(crate) validate: Validate,
+}
+
+impl Service {
+    /// How long a unary call of it may take.
+    pub(crate) fn unary_timeout(&self, limits: &Limits) -> Duration {
+        self.limits.timeout.unwrap_or(Duration::from_millis(limits.unary_timeout_ms))
+    }
+}
+
+/// What one service may take of the bus; `None`: what the gateway's configuration says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ServiceLimits {
+    /// Calls in hand at once, 1 to 100,000.
+    pub(crate) calls_in_flight_max: Option<usize>,
+    /// Calls that wait for one of those to end, up to 100,000.
+    pub(crate) queue_max: Option<usize>,
+    /// For how long, up to a minute.
+    pub(crate) wait: Option<Duration>,
+    /// A unary call, up to an hour.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// A system of the directory.
@@ -73,6 +99,8 @@ pub(crate) struct Snapshot {
     pub(crate) version: Arc<str>,
     /// SHA-256 of the file and of every contract it names.
     pub(crate) digest: [u8; 32],
+    /// Where adapters are to plug in, `host:port` each; at most 16. Empty: where their operators say.
+    pub(crate) gateways: Vec<String>,
     /// By id.
     pub(crate) systems: HashMap<SystemId, System>,
     /// Approved contracts by name.

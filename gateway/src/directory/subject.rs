@@ -7,7 +7,7 @@
 
 mod kinds;
 mod plan;
-mod wire;
+pub(super) mod wire;
 
 use std::{collections::HashSet, sync::Arc};
 

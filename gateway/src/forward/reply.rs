@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Response};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 use ura_evidence::writer::Ticket;
@@ -21,16 +21,24 @@ use ura_proto::{
     v1::Outcome,
 };
 
-use super::{flow::Flow, headers::clean, request::subjects};
+use super::{
+    answer::{encoding, mismatch, not_grpc},
+    flow::Flow,
+    headers::clean,
+    look::{Direction, Look},
+    outgoing::Reply,
+};
 use crate::{
     call::span::Span,
     call::{
         Encoding,
         body::{BodyError, Guarded},
         frame::{FrameError, Frames},
+        streams::Stream,
         watched,
     },
     config::Limits,
+    directory::ServiceKey,
     error::{Refusal, without_own_error_info},
     evidence::{Ended, Ledger, unavailable},
     plug::InFlight,
@@ -40,49 +48,8 @@ use crate::{
 /// gRPC status of a deadline.
 const DEADLINE_EXCEEDED: u32 = 4;
 
-/// A body towards the caller.
-#[derive(Default)]
-pub(crate) enum Reply {
-    /// Nothing: the status stands in the headers.
-    #[default]
-    Empty,
-    /// An adapter's.
-    Forwarded(Box<Forwarded>),
-    /// The gateway's own.
-    Own(tonic::body::Body),
-}
-
-impl Body for Reply {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Forwarded(reply) => reply.poll(context),
-            Self::Own(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Forwarded(_) => false,
-            Self::Own(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Forwarded(_) => SizeHint::default(),
-            Self::Own(body) => body.size_hint(),
-        }
-    }
-}
+/// gRPC status of a server that cannot answer now.
+const UNAVAILABLE: u32 = 14;
 
 /// What a reply is forwarded with.
 pub(crate) struct Forwarding {
@@ -97,7 +64,7 @@ pub(crate) struct Forwarding {
     /// How long it may go on.
     pub(crate) flow: Arc<Flow>,
     /// Its place among the calls in hand, until dropped.
-    pub(crate) _slot: tokio::sync::OwnedSemaphorePermit,
+    pub(crate) _slot: (tokio::sync::OwnedSemaphorePermit, Stream<ServiceKey>),
     /// Its span, where it is traced.
     pub(crate) span: Span,
 }
@@ -107,15 +74,15 @@ pub(crate) struct Forwarded {
     with: Forwarding,
     body: Option<Guarded>,
     frames: Frames,
-    encoding: Encoding,
-    /// Bytes of a message whose subjects are not known yet.
+    look: Look,
+    /// Bytes of a message that was not looked into yet.
     unread: VecDeque<Bytes>,
     /// Bytes that may leave as soon as the records are on disk.
     ready: VecDeque<Bytes>,
     timer: Pin<Box<Sleep>>,
     end: End,
     /// Its place on the plug.
-    _place: InFlight,
+    place: InFlight,
 }
 
 /// The end of the reply.
@@ -132,26 +99,38 @@ enum End {
 
 impl Forwarded {
     /// Checks the head of an adapter's answer and makes the response from it.
-    pub(crate) fn respond(with: Forwarding, answer: Response<Incoming>, place: InFlight) -> Response<Reply> {
+    pub(crate) fn respond(
+        with: Forwarding,
+        answer: Response<Incoming>,
+        mut place: InFlight,
+    ) -> Response<Reply> {
         let (mut head, body) = answer.into_parts();
         let problem = not_grpc(&head);
-        let encoding = match head.headers.get(metadata::GRPC_ENCODING).map(|value| value.as_bytes()) {
-            None | Some(b"identity") => Some(Encoding::Identity),
-            Some(b"gzip") => Some(Encoding::Gzip),
-            Some(_) => None,
-        };
+        let encoding = encoding(&head);
         let trailers_only = head.headers.contains_key(metadata::GRPC_STATUS);
-        let collect = with.permit.method().reply_subjects.is_some();
+        let look = Look::new(
+            with.permit.method(),
+            Direction::Reply,
+            with.permit.service().validate,
+            encoding.unwrap_or(Encoding::Identity),
+            &with.limits,
+            with.ledger.exchange(),
+        );
         with.flow.moved();
+        if problem.is_some() {
+            place.failed();
+        } else if !trailers_only {
+            place.heard();
+        }
         let mut reply = Self {
             body: Some(Guarded::new(body)),
-            frames: Frames::new(with.limits.message_bytes_max, collect),
-            encoding: encoding.unwrap_or(Encoding::Identity),
+            frames: Frames::new(with.limits.message_bytes_max, look.is_wanted()),
+            look,
             unread: VecDeque::new(),
             ready: VecDeque::new(),
             timer: Box::pin(tokio::time::sleep_until(with.flow.ends())),
             end: End::Open,
-            _place: place,
+            place,
             with,
         };
         let mut response = Response::new(());
@@ -170,13 +149,20 @@ impl Forwarded {
         }
         let headers = response.headers_mut();
         headers.insert(metadata::EXCHANGE_ID, crate::error::exchange_value(reply.with.ledger.exchange()));
+        if let Some(deprecated) = &reply.with.permit.method().deprecated {
+            headers.insert(metadata::DEPRECATED, deprecated.clone());
+        }
         headers
             .entry(http::header::CONTENT_TYPE)
             .or_insert(http::HeaderValue::from_static("application/grpc"));
         response.map(|()| Reply::Forwarded(Box::new(reply)))
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    /// The next frame.
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             match std::mem::replace(&mut self.end, End::Done) {
                 End::Done => return Poll::Ready(None),
@@ -269,8 +255,7 @@ impl Forwarded {
         if self.frames.messages > 1 && !self.with.permit.method().streams_reply {
             return self.give_up(mismatch("a unary method answers with one message, here are several"));
         }
-        let plan = self.with.permit.method().reply_subjects.as_ref();
-        if plan.is_none() {
+        if !self.look.is_wanted() {
             self.ready.push_back(chunk);
             return;
         }
@@ -278,7 +263,7 @@ impl Forwarded {
             self.unread.push_back(chunk);
             return;
         }
-        match subjects(plan, &messages, self.encoding, &self.with.limits) {
+        match self.look.at(&messages) {
             Err(refusal) => return self.give_up(mismatch(refusal.problem())),
             Ok(found) if found.is_empty() => {}
             Ok(found) => {
@@ -318,6 +303,12 @@ impl Forwarded {
         if status == 0 && self.frames.messages == 0 && !self.with.permit.method().streams_reply {
             return self.give_up(mismatch("it has no message"));
         }
+        match status {
+            UNAVAILABLE => drop(self.place.failed()),
+            // Its register was given no more time than we give.
+            DEADLINE_EXCEEDED => self.place.late(),
+            _ => self.place.served(),
+        }
         clean(&mut trailers);
         without_own_error_info(&mut trailers);
         self.close(status, Outcome::Answered, None, trailers);
@@ -326,6 +317,12 @@ impl Forwarded {
     /// The bus ends the reply: the adapter sees a reset, the caller why.
     fn give_up(&mut self, refusal: Refusal) {
         let refusal = refusal.with("provider", self.with.permit.provider().as_str());
+        match refusal.reason {
+            Reason::RegisterUnavailable => drop(self.place.lost()),
+            Reason::DeadlineExceeded | Reason::StreamIdle => self.place.late(),
+            // The adapter answered, if not well.
+            _ => self.place.served(),
+        }
         tracing::info!(exchange = %self.with.ledger.exchange(), reason = %refusal.reason, why = refusal.log_text(), "an exchange was ended by the bus");
         self.unread.clear();
         self.ready.clear();
@@ -371,27 +368,10 @@ impl Drop for Forwarded {
         if matches!(self.end, End::Open)
             && let Some(late) = self.with.flow.late()
         {
+            self.place.late();
             let outcome = Outcome::MaybeExecuted;
             let ended = Ended { status: late.status(), outcome, refusal: Some(late.reason) };
             drop(self.with.ledger.close(ended));
         }
     }
-}
-
-/// What an answer's head says that no gRPC answer says (gRPC over HTTP/2, "Responses").
-fn not_grpc(head: &http::response::Parts) -> Option<String> {
-    if head.status != http::StatusCode::OK {
-        return Some(format!("HTTP status {}", head.status.as_u16()));
-    }
-    let content_type =
-        head.headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    (!content_type.starts_with(b"application/grpc"))
-        .then(|| "its content-type is not application/grpc".to_owned())
-}
-
-/// An answer that is not what its contract says. The register had answered.
-fn mismatch(problem: impl std::fmt::Display) -> Refusal {
-    Refusal::new(Reason::ContractMismatch)
-        .with("problem", problem.to_string())
-        .outcome(Outcome::MaybeExecuted)
 }

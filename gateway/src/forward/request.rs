@@ -8,18 +8,21 @@ use futures_util::future::poll_fn;
 use http_body::Body as _;
 use ura_proto::refusal::Reason;
 
-use super::{flow::Flow, stream::RequestStream};
+use super::{
+    flow::Flow,
+    look::{Direction, Look},
+    stream::RequestStream,
+};
 use crate::{
     call::{
         Encoding,
         body::{Guarded, Held, HeldBytes, Outbound},
-        frame::{FrameError, Frames, Message},
-        gzip,
+        frame::{FrameError, Frames},
     },
     config::Limits,
     directory::{
-        contract::Method,
-        subject::{Found, Plan, scan},
+        contract::{Method, Validate},
+        subject::Found,
     },
     error::Refusal,
     evidence::Ledger,
@@ -35,6 +38,8 @@ const UNCOUNTED_BYTES: usize = 64 << 10;
 pub(crate) struct Reading<'r> {
     /// The method asked.
     pub(crate) method: &'r Arc<Method>,
+    /// Whether its messages are held against the contract.
+    pub(crate) validate: Validate,
     /// Compression of its messages.
     pub(crate) encoding: Encoding,
     /// Limits of messages.
@@ -60,8 +65,15 @@ pub(crate) struct Asked {
 /// Reads a request, or its first message where it is a stream.
 pub(crate) async fn receive(reading: &Reading<'_>, body: hyper::body::Incoming) -> Result<Asked, Refusal> {
     let mut body = Guarded::new(body);
-    let plan = reading.method.request_subjects.as_ref();
-    let mut frames = Frames::new(reading.limits.message_bytes_max, plan.is_some());
+    let mut look = Look::new(
+        reading.method,
+        Direction::Request,
+        reading.validate,
+        reading.encoding,
+        reading.limits,
+        reading.ledger.exchange(),
+    );
+    let mut frames = Frames::new(reading.limits.message_bytes_max, look.is_wanted());
     let mut share = reading.held.share();
     let (mut chunks, mut messages, mut total) = (Vec::new(), Vec::new(), 0usize);
     loop {
@@ -102,34 +114,14 @@ pub(crate) async fn receive(reading: &Reading<'_>, body: hyper::body::Incoming) 
     if complete && !reading.method.streams_request && frames.messages == 0 {
         return Err(malformed("it has no message"));
     }
-    let subjects = subjects(plan, &messages, reading.encoding, reading.limits)?;
+    let subjects = look.at(&messages)?;
     let body = if complete {
         Outbound::Held(Held::new(chunks, share))
     } else {
-        let rest = RequestStream::new(body, (chunks, share), frames, reading);
+        let rest = RequestStream::new(body, (chunks, share), (frames, look), reading);
         Outbound::Stream(Box::pin(rest))
     };
     Ok(Asked { body, subjects, complete })
-}
-
-/// Whom messages name, each once.
-pub(super) fn subjects(
-    plan: Option<&Plan>,
-    messages: &[Message],
-    encoding: Encoding,
-    limits: &Limits,
-) -> Result<Vec<Found>, Refusal> {
-    let Some(plan) = plan else { return Ok(Vec::new()) };
-    let mut found: Vec<Found> = Vec::new();
-    for message in messages {
-        let plain = gzip::plain(message, encoding, limits.inflated_bytes_max).map_err(malformed)?;
-        for subject in scan(plan, &plain).map_err(malformed)? {
-            if !found.contains(&subject) {
-                found.push(subject);
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// A request that is not what gRPC or its contract say.

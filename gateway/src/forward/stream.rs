@@ -15,16 +15,15 @@ use ura_evidence::writer::Ticket;
 
 use super::{
     flow::Flow,
-    request::{Reading, framing, malformed, subjects},
+    look::Look,
+    request::{Reading, framing, malformed},
 };
 use crate::{
     call::{
-        Encoding,
         body::{BodyError, Guarded, Share, cancelled},
         frame::Frames,
         pump,
     },
-    config::Limits,
     directory::contract::Method,
     error::Refusal,
     evidence::{Ledger, unavailable},
@@ -38,9 +37,8 @@ pub(super) struct RequestStream {
     /// What those count among the held bytes.
     share: Option<Share>,
     frames: Frames,
+    look: Look,
     method: Arc<Method>,
-    encoding: Encoding,
-    limits: Arc<Limits>,
     ledger: Arc<Ledger>,
     flow: Arc<Flow>,
     begun: bool,
@@ -62,7 +60,7 @@ impl RequestStream {
     pub(super) fn new(
         body: Guarded,
         (first, share): (Vec<Bytes>, Share),
-        frames: Frames,
+        (frames, look): (Frames, Look),
         reading: &Reading<'_>,
     ) -> Self {
         Self {
@@ -70,9 +68,8 @@ impl RequestStream {
             first: first.into(),
             share: Some(share),
             frames,
+            look,
             method: reading.method.clone(),
-            encoding: reading.encoding,
-            limits: reading.limits.clone(),
             ledger: reading.ledger.clone(),
             flow: reading.flow.clone(),
             begun: false,
@@ -93,8 +90,7 @@ impl RequestStream {
         self.ledger.request(chunk);
         let mut messages = Vec::new();
         self.frames.push(chunk, |message| messages.push(message)).map_err(|e| framing(e, "request"))?;
-        let plan = self.method.request_subjects.as_ref();
-        let found = subjects(plan, &messages, self.encoding, &self.limits)?;
+        let found = self.look.at(&messages)?;
         if found.is_empty() { Ok(()) } else { self.ledger.subjects(&found, false) }
     }
 

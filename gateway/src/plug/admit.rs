@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, combinators::MapFrame};
 use hyper::{body::Incoming, client::conn::http2::SendRequest};
-use prost_reflect::ServiceDescriptor;
+use prost_reflect::DescriptorPool;
 use tower::Service;
 use ura_proto::{
     SystemId, metadata,
@@ -78,14 +78,22 @@ impl Service<http::Request<tonic::body::Body>> for OwnCalls {
     }
 }
 
+/// The services of an adapter, kept small: descriptors take some twenty times the memory of their file set.
+pub(super) struct Offered {
+    /// Full names.
+    services: Vec<String>,
+    /// Their files, a serialised `FileDescriptorSet`.
+    files: Vec<u8>,
+}
+
 /// The services that an adapter reflects, but for those that are no contracts. At most 5 s.
-pub(super) async fn reflect(calls: &OwnCalls) -> Result<Vec<ServiceDescriptor>, ReflectionError> {
+pub(super) async fn reflect(calls: &OwnCalls) -> Result<Offered, ReflectionError> {
     let reflection = Reflection::new(calls.clone(), OwnCalls::origin());
     let asked = async {
         let mut names = reflection.services().await?;
         names.retain(|name| !OWN_SERVICES.contains(&name.as_str()));
-        let pool = reflection.describe(&names).await?;
-        Ok(names.iter().filter_map(|name| pool.get_service_by_name(name)).collect())
+        let files = reflection.describe(&names).await?.encode_to_vec();
+        Ok(Offered { services: names, files })
     };
     let late = || ReflectionError::Answer("nothing within 5 s".to_owned());
     tokio::time::timeout(QUESTION_TIMEOUT, asked).await.unwrap_or_else(|_| Err(late()))
@@ -105,10 +113,12 @@ pub(super) struct Verdict {
 }
 
 /// Holds an adapter's services against the directory.
-pub(super) fn admit(directory: &Snapshot, provider: &SystemId, offered: &[ServiceDescriptor]) -> Verdict {
+pub(super) fn admit(directory: &Snapshot, provider: &SystemId, offered: &Offered) -> Verdict {
     let mut verdict = Verdict { accepted: Vec::new(), refused: Vec::new() };
-    for service in offered {
-        let name = service.full_name();
+    // It was a pool before; of one that is none now, nothing is described.
+    let pool = DescriptorPool::decode(offered.files.as_slice()).unwrap_or_default();
+    for name in offered.services.iter().map(String::as_str) {
+        let service = pool.get_service_by_name(name);
         let reason = match directory.contracts.get_key_value(name) {
             _ if !directory.systems.contains_key(provider) => {
                 format!("{provider} is not in the directory; enter it in [[systems]] with the role provider")
@@ -120,9 +130,10 @@ pub(super) fn admit(directory: &Snapshot, provider: &SystemId, offered: &[Servic
             Some(_) if !directory.offers(name, provider) => {
                 format!("the directory does not say that {provider} offers {name}; enter it in [[services]]")
             }
-            Some((key, contract)) => match contract.difference(service) {
-                Some(difference) => format!("the contract differs from the approved one: {difference}"),
-                None => {
+            Some((key, contract)) => match service.map(|service| contract.difference(&service)) {
+                None => "its reflection lists the service and does not describe it".to_owned(),
+                Some(Some(difference)) => difference,
+                Some(None) => {
                     verdict.accepted.push(ServiceKey { contract: key.clone(), provider: provider.clone() });
                     continue;
                 }

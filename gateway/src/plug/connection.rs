@@ -23,13 +23,17 @@ use tonic_health::pb::{
 };
 use ura_proto::{
     SystemId,
-    v1::{DrainRequest, ReportRequest, plug_service_client::PlugServiceClient},
+    v1::{DrainRequest, RefusedContract, ReportRequest, plug_service_client::PlugServiceClient},
 };
-use ura_runtime::process::Shutdown;
+use ura_runtime::{
+    process::Shutdown,
+    silence::{Heard, Pulse},
+};
 
 use super::{
     admit::{OwnCalls, QUESTION_TIMEOUT, Verdict, admit, reflect},
-    table::{Plug, Plugs},
+    seat::Plug,
+    table::Plugs,
 };
 use crate::{
     call::{body::Outbound, pump::Pumps},
@@ -46,9 +50,17 @@ const SEND_BUFFER_BYTES: usize = 128 << 10;
 /// Largest window of a connection (RFC 9113 section 6.9.1).
 const WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
 
-/// A peer that does not answer a ping within this time is gone.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A peer of which nothing is heard for so long is pinged; its answer may stand behind much else.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A plug of which nothing is heard for so long, pings and all, gets no calls; and is given up. Between
+/// the two lie slow lines with much on them, and networks that are mended in time.
+const SILENT_AFTER: Duration = Duration::from_secs(2);
+const LOST_AFTER: Duration = Duration::from_secs(6);
+
+/// How often a silent plug is listened to.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// After a health watch ended.
 const HEALTH_RETRY: Duration = Duration::from_secs(1);
@@ -82,6 +94,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Conversation { provider, address, .. } = &conversation;
+    let stream = Heard::new(stream, LOST_AFTER);
+    let pulse = stream.pulse();
     let handshake = http2::Builder::new(Pumps)
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -109,7 +123,7 @@ where
     let connection = tokio::spawn(connection);
     let ended = tokio::select! {
         ended = connection => ended.ok().and_then(Result::err).map_or_else(|| "closed by the adapter".to_owned(), |e| e.to_string()),
-        why = converse(&conversation, &plug, calls) => why,
+        why = converse(&conversation, &plug, calls, &pulse) => why,
     };
     tracing::info!(provider = %conversation.provider, address = %conversation.address, ended, "a plug is gone");
 }
@@ -133,24 +147,29 @@ fn connection_window_bytes(calls_max: usize) -> u32 {
 }
 
 /// Asks, enters and follows; returns why the plug is to end.
-async fn converse(conversation: &Conversation, plug: &Arc<Plug>, calls: OwnCalls) -> String {
+async fn converse(conversation: &Conversation, plug: &Arc<Plug>, calls: OwnCalls, pulse: &Pulse) -> String {
     let Conversation { provider, address, directory, plugs, shutdown, .. } = conversation;
     let mut changes = directory.changes();
     let offered = match reflect(&calls).await {
         Ok(offered) => offered,
         Err(error) => {
             tracing::warn!(%provider, %address, %error, "a plug is refused");
-            let refused =
-                vec![ura_proto::v1::RefusedContract { contract: String::new(), reason: error.to_string() }];
-            report(&calls, ReportRequest { accepted: Vec::new(), refused }).await;
+            let unread = RefusedContract { contract: String::new(), reason: error.to_string() };
+            let (refused, gateways) = (vec![unread], directory.load().gateways.clone());
+            report(&calls, ReportRequest { accepted: Vec::new(), refused, gateways }).await;
             return format!("refused: {error}");
         }
     };
     let mut known: HashMap<Arc<str>, Arc<AtomicBool>> = HashMap::new();
     let mut watches = JoinSet::new();
+    let judge = || {
+        let approved = directory.load();
+        (admit(&approved, provider, &offered), approved.gateways.clone())
+    };
+    let (mut verdict, mut gateways) = judge();
     let mut told = None;
     loop {
-        let verdict = admit(&directory.load(), provider, &offered);
+        let silent = pulse.is_silent(SILENT_AFTER);
         let mut contracts = HashMap::new();
         for key in &verdict.accepted {
             let healthy = match known.get(&key.contract) {
@@ -164,18 +183,33 @@ async fn converse(conversation: &Conversation, plug: &Arc<Plug>, calls: OwnCalls
             };
             contracts.insert(key.contract.clone(), healthy);
         }
-        plugs.enter(plug, contracts);
+        // Who is silent may be gone: it keeps the calls that it has and gets no others.
+        plugs.enter(plug, if silent { HashMap::new() } else { contracts });
         let words = ReportRequest {
             accepted: verdict.accepted.iter().map(|key| key.contract.as_ref().to_owned()).collect(),
             refused: verdict.refused.clone(),
+            gateways: gateways.clone(),
         };
-        if told.as_ref() != Some(&words) {
+        if told.as_ref() != Some(&words) && !silent {
             log(conversation, &verdict);
-            report(&calls, words.clone()).await;
-            told = Some(words);
+            tokio::select! {
+                () = report(&calls, words.clone()) => told = Some(words),
+                () = pulse.silent(SILENT_AFTER) => continue,
+            }
         }
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return "the gateway stops".to_owned() },
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return "the gateway stops".to_owned();
+                }
+                (verdict, gateways) = judge();
+            }
+            () = pulse.silent(SILENT_AFTER), if !silent => {
+                tracing::warn!(%provider, %address, "a plug is silent: it gets no calls until it is heard again");
+            }
+            () = pulse.heard(SILENT_AFTER, LOOK_EVERY), if silent => {
+                tracing::info!(%provider, %address, "a plug is heard again");
+            }
             () = shutdown.draining() => return leave(conversation, plug, &calls, "the gateway drains").await,
             () = tokio::time::sleep_until(conversation.until) => {
                 return leave(conversation, plug, &calls, "the adapter's certificate ended").await;

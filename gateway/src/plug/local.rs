@@ -167,7 +167,7 @@ mod tests {
     };
 
     use super::{
-        super::{admit::OwnCalls, table::Missing},
+        super::{admit::OwnCalls, offer::Missing},
         *,
     };
     use crate::directory::{
@@ -231,12 +231,12 @@ provider = "ais/gateway"
         };
         let following = tokio::spawn(follow(local, service, described));
         let watching = tokio::spawn(directory.clone().follow(watched, shutdown.clone(), drop));
-        assert_eq!(plugs.pick(&key).err(), Some(Missing::NoPlug), "the directory does not say so");
+        assert_eq!(plugs.pick(&key, &[]).err(), Some(Missing::NoPlug), "the directory does not say so");
 
         std::fs::write(&path, format!("{WITHOUT_SERVICE}{SERVICE}").replace("\"1\"", "\"2\""))
             .expect("written");
         plugs.wait_for(&key, Instant::now() + Duration::from_secs(30)).await;
-        let place = plugs.pick(&key).expect("plugged in and healthy");
+        let place = plugs.pick(&key, &[]).expect("plugged in and healthy");
         assert_eq!(place.certificate(), None, "no certificate lies between");
         let mut client =
             SubjectAccessServiceClient::with_origin(OwnCalls(place.sender()), OwnCalls::origin());
@@ -249,6 +249,6 @@ provider = "ais/gateway"
         shutdown.drain();
         following.await.expect("no panic");
         watching.await.expect("no panic");
-        assert_eq!(plugs.pick(&key).err(), Some(Missing::NoPlug));
+        assert_eq!(plugs.pick(&key, &[]).err(), Some(Missing::NoPlug));
     }
 }

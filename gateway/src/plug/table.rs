@@ -2,107 +2,29 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use arc_swap::ArcSwap;
-use hyper::client::conn::http2::SendRequest;
-use rand::Rng as _;
 use tokio::{sync::watch, time::Instant};
-use ura_proto::SystemId;
 
-use crate::{call::body::Outbound, directory::ServiceKey};
+use super::{
+    bulkhead::{Crowded, Inside, Room},
+    health::ServiceHealth,
+    offer::{Missing, Offer},
+    seat::{InFlight, Plug, Seat},
+};
+use crate::directory::ServiceKey;
 
-/// One connection of an adapter.
-pub(crate) struct Plug {
-    /// Whose adapter it is.
-    pub(super) provider: SystemId,
-    /// SHA-256 of its certificate in DER; `None` for the gateway itself.
-    certificate: Option<[u8; 32]>,
-    /// Where it is.
-    address: SocketAddr,
-    sender: SendRequest<Outbound>,
-    in_flight: AtomicUsize,
-    /// Contracts accepted on it, each with its health.
-    contracts: ArcSwap<HashMap<Arc<str>, Arc<AtomicBool>>>,
-    /// It takes no new calls.
-    leaving: AtomicBool,
-}
-
-impl Plug {
-    /// A plug that answers nothing yet.
-    pub(super) fn new(
-        provider: SystemId,
-        certificate: Option<[u8; 32]>,
-        address: SocketAddr,
-        sender: SendRequest<Outbound>,
-    ) -> Self {
-        Self {
-            provider,
-            certificate,
-            address,
-            sender,
-            in_flight: AtomicUsize::new(0),
-            contracts: ArcSwap::default(),
-            leaving: AtomicBool::new(false),
-        }
-    }
-
-    /// Whether it can take a call of this contract; `None` where it does not have the contract.
-    fn serves(&self, contract: &str) -> Option<bool> {
-        if self.leaving.load(Ordering::Relaxed) || self.sender.is_closed() {
-            return None;
-        }
-        self.contracts.load().get(contract).map(|healthy| healthy.load(Ordering::Relaxed))
-    }
-}
-
-/// A call's place on a plug, until dropped.
-pub(crate) struct InFlight(Arc<Plug>);
-
-impl InFlight {
-    /// The connection to send on.
-    pub(crate) fn sender(&self) -> SendRequest<Outbound> {
-        self.0.sender.clone()
-    }
-
-    /// SHA-256 of the adapter's certificate in DER; `None` for the gateway itself.
-    pub(crate) fn certificate(&self) -> Option<[u8; 32]> {
-        self.0.certificate
-    }
-
-    /// Where the adapter is.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.0.address
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Why no plug can take a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Missing {
-    /// No adapter of the service is connected.
-    NoPlug,
-    /// Adapters are connected, but say that their register does not serve.
-    NotServing,
-    /// Each has as many calls as it may.
-    Full,
-}
+/// Contracts accepted on a plug, each with its health.
+type Contracts = HashMap<Arc<str>, Arc<AtomicBool>>;
 
 /// All plugs of this gateway.
 pub(crate) struct Plugs {
-    by_service: ArcSwap<HashMap<ServiceKey, Vec<Arc<Plug>>>>,
-    /// Every plug; changed under this lock only.
-    all: Mutex<Vec<Arc<Plug>>>,
+    /// Every service that ever had a plug.
+    offers: ArcSwap<HashMap<ServiceKey, Arc<Offer>>>,
+    /// Every plug; changed under this lock only, and `offers` with it.
+    all: Mutex<Vec<(Arc<Plug>, Contracts)>>,
     changed: watch::Sender<u64>,
     /// Held by each consumer's connection.
     askers: watch::Sender<()>,
@@ -114,7 +36,7 @@ impl Plugs {
     pub(crate) fn new(calls_per_plug_max: usize) -> Self {
         let (changed, _) = watch::channel(0);
         let (askers, _) = watch::channel(());
-        Self { by_service: ArcSwap::default(), all: Mutex::default(), changed, askers, calls_per_plug_max }
+        Self { offers: ArcSwap::default(), all: Mutex::default(), changed, askers, calls_per_plug_max }
     }
 
     /// To be held by a connection that asks: plugs stay through a drain for as long.
@@ -132,41 +54,34 @@ impl Plugs {
         self.calls_per_plug_max
     }
 
-    /// A plug for a call: the less busy of two taken at random.
-    pub(crate) fn pick(&self, service: &ServiceKey) -> Result<InFlight, Missing> {
-        let table = self.by_service.load();
-        let plugs = table.get(service).map_or(&[][..], Vec::as_slice);
-        let mut missing = Missing::NoPlug;
-        let mut able: Vec<&Arc<Plug>> = Vec::with_capacity(plugs.len());
-        for plug in plugs {
-            match plug.serves(&service.contract) {
-                Some(true) if plug.in_flight.load(Ordering::Relaxed) < self.calls_per_plug_max => {
-                    able.push(plug);
-                }
-                Some(true) => missing = Missing::Full,
-                Some(false) if missing == Missing::NoPlug => missing = Missing::NotServing,
-                Some(false) | None => {}
-            }
-        }
-        let chosen = match able.as_slice() {
-            [] => return Err(missing),
-            [one] => one,
-            several => {
-                let mut random = rand::rng();
-                let a = random.random_range(0..several.len());
-                let b = (a + random.random_range(1..several.len())) % several.len();
-                let load = |at: usize| several[at].in_flight.load(Ordering::Relaxed);
-                &several[if load(a) <= load(b) { a } else { b }]
-            }
-        };
-        chosen.in_flight.fetch_add(1, Ordering::Relaxed);
-        Ok(InFlight(Arc::clone(chosen)))
+    fn offer(&self, service: &ServiceKey) -> Option<Arc<Offer>> {
+        self.offers.load().get(service).cloned()
+    }
+
+    /// Waits for a place in a service. `None`: it has no plug, and so no places.
+    pub(crate) async fn place(
+        &self,
+        service: &ServiceKey,
+        room: Room,
+        until: Instant,
+    ) -> Option<Result<Inside, Crowded>> {
+        let offer = self.offer(service)?;
+        Some(offer.enter(room, until).await)
+    }
+
+    /// A plug for a call, but for those on which it failed already.
+    pub(crate) fn pick(&self, service: &ServiceKey, tried: &[Arc<Plug>]) -> Result<InFlight, Missing> {
+        self.offer(service).ok_or(Missing::NoPlug)?.pick(self.calls_per_plug_max, tried)
     }
 
     /// Waits until some adapter of the service is connected, at most until `until`.
     pub(crate) async fn wait_for(&self, service: &ServiceKey, until: Instant) {
+        let has_plug = || self.offers.load().get(service).is_some_and(|offer| offer.has_plug());
+        if has_plug() {
+            return;
+        }
         let mut changes = self.changed.subscribe();
-        while matches!(self.pick(service), Err(Missing::NoPlug)) {
+        while !has_plug() {
             if tokio::time::timeout_at(until, changes.changed()).await.is_err() {
                 return;
             }
@@ -178,52 +93,73 @@ impl Plugs {
         self.changed.subscribe()
     }
 
-    /// Contracts that some plug answers, each with whether one of them is healthy.
+    /// How a service is doing; `None` where it never had a plug.
+    pub(crate) fn health_of(&self, service: &ServiceKey) -> Option<ServiceHealth> {
+        self.offer(service).map(|offer| offer.look())
+    }
+
+    /// How all services are doing that ever had a plug.
+    pub(crate) fn health(&self) -> Vec<ServiceHealth> {
+        self.offers.load().values().map(|offer| offer.look()).collect()
+    }
+
+    /// Contracts that some plug answers, each with whether one of its services is healthy.
     pub(crate) fn contracts(&self) -> HashMap<Arc<str>, bool> {
         let mut found = HashMap::new();
-        for (key, plugs) in self.by_service.load().iter() {
-            for plug in plugs {
-                if let Some(healthy) = plug.serves(&key.contract) {
-                    *found.entry(key.contract.clone()).or_insert(false) |= healthy;
-                }
-            }
+        for service in self.health().into_iter().filter(|service| service.plugs > 0) {
+            *found.entry(service.service.contract).or_insert(false) |= service.health.serves();
         }
         found
     }
 
     /// Enters a plug with the contracts accepted on it, or changes them.
-    pub(super) fn enter(&self, plug: &Arc<Plug>, contracts: HashMap<Arc<str>, Arc<AtomicBool>>) {
-        plug.contracts.store(Arc::new(contracts));
-        self.change(|all| {
-            if !all.iter().any(|known| Arc::ptr_eq(known, plug)) {
-                all.push(plug.clone());
-            }
+    pub(super) fn enter(&self, plug: &Arc<Plug>, contracts: Contracts) {
+        self.change(|all| match all.iter_mut().find(|(known, _)| Arc::ptr_eq(known, plug)) {
+            Some((_, known)) => *known = contracts,
+            None => all.push((plug.clone(), contracts)),
         });
     }
 
     /// Takes a plug out.
     pub(super) fn remove(&self, plug: &Arc<Plug>) {
-        plug.leaving.store(true, Ordering::Relaxed);
-        self.change(|all| all.retain(|known| !Arc::ptr_eq(known, plug)));
+        plug.leave();
+        self.change(|all| all.retain(|(known, _)| !Arc::ptr_eq(known, plug)));
     }
 
     /// Tells those who wait that a plug's health changed.
     pub(super) fn health_changed(&self) {
+        drop(self.health());
         self.changed.send_modify(|count| *count += 1);
     }
 
     /// Changes the list of plugs and publishes the table made from it.
-    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Plug>>)) {
+    fn change(&self, change: impl FnOnce(&mut Vec<(Arc<Plug>, Contracts)>)) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut all);
-        let mut table: HashMap<ServiceKey, Vec<Arc<Plug>>> = HashMap::new();
-        for plug in all.iter() {
-            for contract in plug.contracts.load().keys() {
+        let mut offers = HashMap::clone(&self.offers.load());
+        let mut seats: HashMap<ServiceKey, Vec<Arc<Seat>>> =
+            offers.keys().map(|key| (key.clone(), Vec::new())).collect();
+        for (plug, contracts) in all.iter() {
+            for (contract, healthy) in contracts {
                 let key = ServiceKey { contract: contract.clone(), provider: plug.provider.clone() };
-                table.entry(key).or_default().push(plug.clone());
+                // A plug that stays keeps its record.
+                let sat = offers.get(&key).and_then(|offer| {
+                    let seats = offer.seats.load();
+                    let same = |seat: &&Arc<Seat>| {
+                        Arc::ptr_eq(&seat.plug, plug) && Arc::ptr_eq(&seat.healthy, healthy)
+                    };
+                    seats.iter().find(same).cloned()
+                });
+                let seat = sat.unwrap_or_else(|| Arc::new(Seat::new(plug.clone(), healthy.clone())));
+                seats.entry(key).or_default().push(seat);
             }
         }
-        self.by_service.store(Arc::new(table));
+        for (key, seats) in seats {
+            let offer =
+                offers.entry(key.clone()).or_insert_with(|| Arc::new(Offer::new(key, self.changed.clone())));
+            offer.seats.store(Arc::new(seats));
+        }
+        self.offers.store(Arc::new(offers));
         drop(all);
         self.health_changed();
     }

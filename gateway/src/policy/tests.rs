@@ -62,7 +62,7 @@ fn snapshot(grants: &[GrantRow<'_>]) -> Snapshot {
             Arc::new(Grant {
                 id: format!("g{number}").into(),
                 consumer: "a/portal".parse().expect("valid"),
-                service: Arc::new(Service { key }),
+                service: Arc::new(Service { key, limits: Default::default(), validate: Default::default() }),
                 methods: methods.map(|names| names.iter().map(|name| (*name).into()).collect()),
                 purposes: purposes.iter().map(|code| Arc::new(Purpose::for_tests(code))).collect(),
                 from_unix_us: *from,

@@ -275,3 +275,14 @@ fn files_that_cannot_be_read() {
     std::fs::write(&binary, GOOD).expect("written");
     assert!(read::<House>(&binary).is_ok());
 }
+
+#[test]
+fn a_word_is_found_inside_a_span() {
+    let text = "sql = \"a :id_card b :id.x c :id d :id\"\n".to_owned();
+    let document = parse::<toml::Table>(Path::new("a.toml"), text.clone()).expect("right");
+    let problems = document.source.problems();
+    let whole = 6..text.len() - 1;
+    let found = problems.inside(whole.clone(), ":id");
+    assert_eq!((found.start, text.get(found)), (text.find(":id d").expect("there"), Some(":id")));
+    assert_eq!(problems.inside(whole.clone(), ":name"), whole);
+}

@@ -9,6 +9,9 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{CertificateError, Peer, TlsError, spiffe::Leaf};
 
+/// How long what a dialling side sends may stay unacknowledged.
+const DIALLED_UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
+
 /// Connects to `address`, `host:port` with a DNS name, an IPv4 address or an IPv6 address in
 /// brackets. `timeout` covers name resolution, TCP and the handshake.
 ///
@@ -29,10 +32,27 @@ pub async fn connect(
 }
 
 async fn dial(address: &str, config: Arc<ClientConfig>) -> Result<(TlsStream<TcpStream>, Peer), TlsError> {
+    // Before anybody is asked for the name.
+    server_name(address)?;
+    let failed = |source| TlsError::Connect { address: address.to_owned(), source };
+    let tcp = TcpStream::connect(address).await.map_err(failed)?;
+    secure(tcp, address, config).await
+}
+
+/// The handshake with `address`, as [`connect`] makes it, on a connection that leads there: its own or
+/// that of a proxy, whose address the peer then has. Takes as long as the peer does.
+///
+/// # Errors
+/// As [`connect`], but for its time.
+pub async fn secure(
+    tcp: TcpStream,
+    address: &str,
+    config: Arc<ClientConfig>,
+) -> Result<(TlsStream<TcpStream>, Peer), TlsError> {
     let name = server_name(address)?;
     let connect = |source| TlsError::Connect { address: address.to_owned(), source };
-    let tcp = TcpStream::connect(address).await.map_err(connect)?;
     tcp.set_nodelay(true).map_err(connect)?;
+    give_up_after(&tcp, DIALLED_UNACKNOWLEDGED_MAX).map_err(connect)?;
     let peer_address = tcp.peer_addr().map_err(connect)?;
     let refused = |source| TlsError::Peer { address: address.to_owned(), source };
     let failed = |source| match CertificateError::in_handshake(&source) {
@@ -42,6 +62,12 @@ async fn dial(address: &str, config: Arc<ClientConfig>) -> Result<(TlsStream<Tcp
     let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(failed)?;
     let peer = peer(stream.get_ref().1, peer_address).map_err(refused)?;
     Ok((stream, peer))
+}
+
+/// Ends a connection on which sent bytes are not acknowledged for so long (RFC 5482), closed ones
+/// included: else the kernel holds what nobody will take for a quarter of an hour.
+pub(super) fn give_up_after(tcp: &TcpStream, unacknowledged: Duration) -> std::io::Result<()> {
+    socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(unacknowledged))
 }
 
 /// The other side of a finished handshake.

@@ -76,6 +76,12 @@ impl Identity {
         self.leaf.not_after_unix_s
     }
 
+    /// SHA-256 of the own certificate in DER.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.leaf.fingerprint
+    }
+
     /// Settings for a server that requires a client certificate of `ca.pem`; `alpn` in order of
     /// preference. Each call makes settings of their own: nothing is resumed across them.
     ///

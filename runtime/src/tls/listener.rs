@@ -26,12 +26,17 @@ use tokio::{
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
-use super::{CertificateError, Peer, connect::peer};
+use super::{
+    CertificateError, Peer,
+    connect::{give_up_after, peer},
+};
 
 /// Connections that the kernel holds until they are taken.
 const BACKLOG: i32 = 1024;
 /// Pause after the system refused a new connection, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long what is sent may stay unacknowledged.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 /// The fatal alert `no_application_protocol` before encryption (RFC 8446 section 6, RFC 7301).
 const ALERT_NO_APPLICATION_PROTOCOL: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 120];
 
@@ -292,6 +297,7 @@ async fn secure(
     address: SocketAddr,
 ) -> Result<(TlsStream<TcpStream>, Peer), Failed> {
     tcp.set_nodelay(true)?;
+    give_up_after(&tcp, UNACKNOWLEDGED_MAX)?;
     let mut hello = LazyConfigAcceptor::new(Acceptor::default(), tcp);
     let start = (&mut hello).await?;
     let spoken = &config.alpn_protocols;

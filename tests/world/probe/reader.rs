@@ -33,7 +33,12 @@ impl Reader {
             }
             match self.body.frame().await {
                 None => {
-                    self.probe.note(self.call, |seen| seen.request_end = "end".to_owned());
+                    // Asked again after a reset, a body says that it is over.
+                    self.probe.note(self.call, |seen| {
+                        if seen.request_end.is_empty() {
+                            seen.request_end = "end".to_owned();
+                        }
+                    });
                     return None;
                 }
                 Some(Err(_)) => {

@@ -105,6 +105,7 @@ mod tests {
         Snapshot {
             version: "1".into(),
             digest: [0; 32],
+            gateways: Vec::new(),
             systems: [].into(),
             methods,
             contracts: [(contract.name.clone(), contract)].into(),

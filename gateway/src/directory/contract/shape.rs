@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use prost_reflect::{Cardinality, EnumDescriptor, Kind, MessageDescriptor, ServiceDescriptor};
+use prost_reflect::{
+    Cardinality, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, ServiceDescriptor,
+};
 
 /// Everything of a contract that two programs must agree on, one line per thing.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,22 +44,32 @@ impl Shape {
                 Cardinality::Required => "required ",
                 Cardinality::Optional => "",
             };
-            let kind = match field.kind() {
-                Kind::Message(inner) => {
-                    self.message(&inner);
-                    inner.full_name().to_owned()
-                }
-                Kind::Enum(inner) => {
-                    self.enumeration(&inner);
-                    inner.full_name().to_owned()
-                }
-                scalar => format!("{scalar:?}").to_lowercase(),
-            };
+            let kind = self.kind(&field.kind());
             let oneof = field.containing_oneof().map(|o| format!(" in {}", o.name())).unwrap_or_default();
             self.0.insert(
                 format!("field {} = {}", message.full_name(), field.number()),
-                format!("{cardinality}{kind} {}{oneof}", field.name()),
+                format!("{cardinality}{kind} {}{oneof}{}", field.name(), default(&field)),
             );
+        }
+    }
+
+    /// The words for a type; messages and enums that it leads to are taken in.
+    fn kind(&mut self, kind: &Kind) -> String {
+        match kind {
+            // An entry's name is on no wire, and not every compiler gives it the one of the language guide.
+            Kind::Message(entry) if entry.is_map_entry() => {
+                let (key, value) = (entry.map_entry_key_field(), entry.map_entry_value_field());
+                format!("<{}, {}>", self.kind(&key.kind()), self.kind(&value.kind()))
+            }
+            Kind::Message(inner) => {
+                self.message(inner);
+                inner.full_name().to_owned()
+            }
+            Kind::Enum(inner) => {
+                self.enumeration(inner);
+                inner.full_name().to_owned()
+            }
+            scalar => format!("{scalar:?}").to_lowercase(),
         }
     }
 
@@ -70,21 +82,24 @@ impl Shape {
         }
     }
 
-    /// The first difference, in words.
-    pub(super) fn difference(&self, other: &Self) -> Option<String> {
-        for (key, approved) in &self.0 {
-            match other.0.get(key) {
-                None => return Some(format!("{key} {approved}: approved, but the adapter does not have it")),
-                Some(reflected) if reflected != approved => {
-                    return Some(format!("{key}: approved is `{approved}`, the adapter has `{reflected}`"));
-                }
-                Some(_) => {}
+    /// What differs in an adapter's shape, in words.
+    pub(super) fn differences(&self, adapters: &Self) -> impl Iterator<Item = String> {
+        let mine = self.0.iter().filter_map(|(key, approved)| match adapters.0.get(key) {
+            None => Some(format!("{key} {approved}: approved, but the adapter does not have it")),
+            Some(reflected) if reflected != approved => {
+                Some(format!("{key}: approved is `{approved}`, the adapter has `{reflected}`"))
             }
-        }
-        other
-            .0
-            .iter()
-            .find(|(key, _)| !self.0.contains_key(*key))
-            .map(|(key, value)| format!("{key} {value}: the adapter has it, but it is not approved"))
+            Some(_) => None,
+        });
+        let theirs = adapters.0.iter().filter(|(key, _)| !self.0.contains_key(*key));
+        mine.chain(
+            theirs.map(|(key, value)| format!("{key} {value}: the adapter has it, but it is not approved")),
+        )
     }
+}
+
+/// The default of a field that states one (proto2).
+fn default(field: &FieldDescriptor) -> String {
+    let proto = field.field_descriptor_proto();
+    proto.default_value.as_ref().map(|value| format!(" [default = {value}]")).unwrap_or_default()
 }

@@ -1,74 +1,47 @@
-//! The approved contracts of a directory file, and who offers them.
+//! Who offers which contract, and what each service may take.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use ura_proto::SystemId;
+use ura_runtime::config::Spanned;
 
 use super::{
     Checker,
-    raw::{RawContract, RawService},
+    raw::{RawService, RawValidate},
 };
 use crate::directory::{
-    contract::{Contract, Files, is_of_the_bus},
-    snapshot::{Service, ServiceKey, System},
+    contract::{Contract, Validate},
+    snapshot::{Service, ServiceKey, ServiceLimits, System},
 };
 
-/// Longest time for which entries can be kept, in days.
-const RETENTION_DAYS_MAX: i64 = 36_500;
+/// Most calls that a service can be given, in hand or waiting.
+const CALLS_MAX: i64 = 100_000;
+
+/// Longest times of a service, in milliseconds: waiting for a place, and a unary call.
+const WAIT_MS_MAX: i64 = 60_000;
+const TIMEOUT_MS_MAX: i64 = 3_600_000;
 
 impl Checker<'_> {
-    pub(super) fn contracts(&mut self, raw: &[RawContract]) -> HashMap<Arc<str>, Contract> {
-        let mut contracts: HashMap<Arc<str>, Contract> = HashMap::new();
-        for entry in raw {
-            let roots: Vec<PathBuf> =
-                entry.proto_paths.iter().map(|path| self.source.resolve(path)).collect();
-            let resolve = |path: &str| self.source.resolve(path);
-            let (files_at, path) = match (&entry.proto, &entry.descriptor_set) {
-                (Some(proto), None) => (proto, resolve(proto.get_ref())),
-                (None, Some(set)) => (set, resolve(set.get_ref())),
-                (None, None) if is_of_the_bus(entry.name.get_ref()) => (&entry.name, PathBuf::new()),
-                _ => {
-                    self.at(&entry.name, "give either proto or descriptor_set");
-                    continue;
-                }
-            };
-            let files = match (&entry.proto, &entry.descriptor_set) {
-                (Some(_), _) => Files::Proto(&path, &roots),
-                (None, Some(_)) => Files::DescriptorSet(&path),
-                (None, None) => Files::BuiltIn,
-            };
-            let retention_days = self.retention(entry);
-            match Contract::approve(entry.name.get_ref(), &files, retention_days) {
-                Ok(contract) => {
-                    let same = contracts.values().find_map(|other| contract.same_file(other));
-                    if let Some(file) = same.or(contract.own_file()) {
-                        let message = format!(
-                            "reflection has another file {file}: keep this one in a folder \
-                            that repeats its package, below a root in proto_paths"
-                        );
-                        self.at(files_at, message);
-                    }
-                    if contracts.insert(contract.name.clone(), contract).is_some() {
-                        self.at(&entry.name, format!("contract {} stands twice", entry.name.get_ref()));
-                    }
-                }
-                Err(error) => self.at(files_at, error.to_string()),
+    /// What a service may take of the bus.
+    fn limits(&mut self, entry: &RawService) -> ServiceLimits {
+        let mut within = |name: &str, written: &Option<Spanned<i64>>, range: RangeInclusive<i64>| {
+            let written = written.as_ref()?;
+            if !range.contains(written.get_ref()) {
+                self.at(written, format!("{name} must be {} to {}", range.start(), range.end()));
             }
+            u64::try_from(*written.get_ref()).ok()
+        };
+        let count = |number: Option<u64>| number.and_then(|number| usize::try_from(number).ok());
+        ServiceLimits {
+            calls_in_flight_max: count(within(
+                "calls_in_flight_max",
+                &entry.calls_in_flight_max,
+                1..=CALLS_MAX,
+            )),
+            queue_max: count(within("queue_max", &entry.queue_max, 0..=CALLS_MAX)),
+            wait: within("wait_ms", &entry.wait_ms, 0..=WAIT_MS_MAX).map(Duration::from_millis),
+            timeout: within("timeout_ms", &entry.timeout_ms, 1..=TIMEOUT_MS_MAX).map(Duration::from_millis),
         }
-        contracts
-    }
-
-    /// Days for which entries are kept; `None` for good.
-    fn retention(&mut self, entry: &RawContract) -> Option<u32> {
-        let written = entry.retention_days.as_ref()?;
-        let days = *written.get_ref();
-        if !(1..=RETENTION_DAYS_MAX).contains(&days) {
-            let message = format!(
-                "retention_days must be 1 to {RETENTION_DAYS_MAX}; leave it out to keep entries for good"
-            );
-            self.at(written, message);
-        }
-        u32::try_from(days).ok()
     }
 
     pub(super) fn services(
@@ -87,7 +60,13 @@ impl Checker<'_> {
                 self.at(&entry.contract, format!("{provider} offers {contract} twice"));
                 continue;
             }
-            known.push(Arc::new(Service { key: ServiceKey { contract, provider } }));
+            let limits = self.limits(entry);
+            let validate = match entry.validate {
+                None | Some(RawValidate::Off) => Validate::Off,
+                Some(RawValidate::Log) => Validate::Log,
+                Some(RawValidate::Enforce) => Validate::Enforce,
+            };
+            known.push(Arc::new(Service { key: ServiceKey { contract, provider }, limits, validate }));
         }
         services
     }

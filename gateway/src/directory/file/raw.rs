@@ -9,6 +9,8 @@ use ura_runtime::config::Spanned;
 pub(super) struct RawDirectory {
     pub(super) version: Spanned<String>,
     #[serde(default)]
+    pub(super) gateways: Vec<Spanned<String>>,
+    #[serde(default)]
     pub(super) members: Vec<RawMember>,
     #[serde(default)]
     pub(super) systems: Vec<RawSystem>,
@@ -65,6 +67,29 @@ pub(super) struct RawContract {
     pub(super) proto_paths: Vec<String>,
     pub(super) descriptor_set: Option<Spanned<String>>,
     pub(super) retention_days: Option<Spanned<i64>>,
+    /// Approved versions before this one, oldest first.
+    #[serde(default)]
+    pub(super) older: Vec<RawVersion>,
+    pub(super) deprecated: Option<Spanned<RawDeprecated>>,
+}
+
+/// Where the files of a version are.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawVersion {
+    pub(super) proto: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) proto_paths: Vec<String>,
+    pub(super) descriptor_set: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDeprecated {
+    pub(super) since: Option<Spanned<toml::value::Datetime>>,
+    pub(super) until: Option<Spanned<toml::value::Datetime>>,
+    #[serde(rename = "use")]
+    pub(super) instead: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +97,19 @@ pub(super) struct RawContract {
 pub(super) struct RawService {
     pub(super) contract: Spanned<String>,
     pub(super) provider: Spanned<String>,
+    pub(super) validate: Option<RawValidate>,
+    pub(super) calls_in_flight_max: Option<Spanned<i64>>,
+    pub(super) queue_max: Option<Spanned<i64>>,
+    pub(super) wait_ms: Option<Spanned<i64>>,
+    pub(super) timeout_ms: Option<Spanned<i64>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawValidate {
+    Off,
+    Log,
+    Enforce,
 }
 
 #[derive(Deserialize)]

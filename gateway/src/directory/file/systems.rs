@@ -15,6 +15,9 @@ use crate::directory::{
     titles::Titles,
 };
 
+/// Gateways that adapters are told of: each adapter makes some connections to every one.
+const GATEWAYS_MAX: usize = 16;
+
 impl Checker<'_> {
     pub(super) fn members(&mut self, raw: &[RawMember]) -> HashMap<Box<str>, Titles> {
         let mut members = HashMap::new();
@@ -30,6 +33,23 @@ impl Checker<'_> {
             }
         }
         members
+    }
+
+    /// Where adapters are to plug in.
+    pub(super) fn gateways(&mut self, raw: &[Spanned<String>]) -> Vec<String> {
+        for (number, address) in raw.iter().enumerate() {
+            let text = address.get_ref();
+            if !is_address(text) {
+                self.at(address, format!("`{text}` is not host:port, as adapters reach the gateway"));
+            }
+            if raw.iter().take(number).any(|before| before.get_ref() == text) {
+                self.at(address, format!("{text} stands twice"));
+            }
+            if number == GATEWAYS_MAX {
+                self.at(address, format!("there are more than {GATEWAYS_MAX} gateways"));
+            }
+        }
+        raw.iter().map(|address| address.get_ref().clone()).collect()
     }
 
     /// `known`: every member that has an entry, also one with errors.

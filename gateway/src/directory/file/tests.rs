@@ -1,6 +1,8 @@
 //! Directory files, right and wrong.
 
 mod evidence;
+mod limits;
+mod versions;
 
 use super::*;
 
@@ -75,6 +77,10 @@ fn a_good_file_becomes_a_snapshot() {
     assert_eq!(grant.until_unix_us - grant.from_unix_us, 365 * 86_400 * 1_000_000);
     assert!(snapshot.methods.contains_key("/t.v1.S/Write"));
     assert_eq!(loaded.paths.len(), 2, "directory and contract are watched");
+    assert!(snapshot.gateways.is_empty());
+    let two = "\"7\"\ngateways = [\"gw-1.example:7400\", \"[::1]:7400\"]";
+    let other = load_text(&GOOD.replace("\"7\"", two)).map_err(|e| e.to_string()).expect("valid");
+    assert_eq!(other.snapshot.gateways, ["gw-1.example:7400", "[::1]:7400"]);
     let other = load_text(&GOOD.replace("\"7\"", "\"8\"")).map_err(|e| e.to_string()).expect("valid");
     assert_ne!(other.snapshot.digest, snapshot.digest);
 }
@@ -118,6 +124,9 @@ fn files_that_reflection_cannot_tell_apart_are_refused() {
 
 #[test]
 fn mistakes_of_each_kind_are_refused() {
+    let gateways = |list: &[&str]| format!("gateways = {list:?}\n{GOOD}");
+    let many: Vec<String> = (1..=17).map(|port| format!("gw.example:{port}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let contract_twice = format!("{GOOD}\n[[contracts]]\nname = \"t.v1.S\"\nproto = \"t.proto\"\n");
     let cases = [
         (GOOD.replace("roles = [\"provider\"]", "roles = []"), "roles must name"),
@@ -133,6 +142,9 @@ fn mistakes_of_each_kind_are_refused() {
         (contract_twice, "stands twice"),
         (GOOD.replace("[[services]]\ncontract = \"t.v1.S\"\nprovider = \"arc/civil\"", ""), "does not offer"),
         (GOOD.replace("methods = [\"Read\"]", "methods = [\"Read\"]\nmethod = 1"), "method"),
+        (gateways(&["gw-1.example"]), "not host:port"),
+        (gateways(&["gw-1.example:7400", "gw-1.example:7400"]), "stands twice"),
+        (gateways(&many), "more than 16"),
     ];
     for (text, expected) in cases {
         let Err(errors) = load_text(&text) else { unreachable!("{expected}") };
