@@ -61,7 +61,9 @@ async fn until_used(world: &World, certificate: &[u8]) {
 async fn renewals_under_load_cost_no_call() {
     let world = World::with(Plan { adapter: false, ..Plan::default() }).await;
     link(&world);
-    let adapter = Plugged::start(&world, &world.address, "", "connections = 3").await;
+    // Who makes room for another has all the time that there is, not only that of a drain.
+    let limits = "connections = 3\ndrain_timeout_ms = 1";
+    let adapter = Plugged::start(&world, &world.address, "", limits).await;
     adapter.connections(3).await;
     // A call that outlives all of it.
     let client = world.portal().await;
