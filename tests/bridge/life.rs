@@ -46,7 +46,7 @@ pub async fn a_server_that_stands_still_is_not_well(language: Language) {
 }
 
 pub async fn connections_that_the_server_retires_cost_no_call(language: Language) {
-    let plan = json!({ "reflection": true, "health": true, "age_ms": 100 });
+    let plan = json!({ "reflection": true, "health": true, "age_ms": 250 });
     let desk = Desk::with(language, &plan).await;
     let client = desk.world.portal().await;
     // Some hundred ms of calls from each of a few callers: every connection is retired again and again meanwhile.

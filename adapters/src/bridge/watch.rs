@@ -20,6 +20,9 @@ use super::{
     questions::Questions,
 };
 
+/// How often one question is asked that gets no answer.
+const ASKED_MAX: usize = 3;
+
 /// Watches one server.
 pub(super) struct Watch {
     bridge: Bridge,
@@ -115,10 +118,22 @@ impl Watch {
     }
 
     async fn ask(&self, contract: &str) -> bool {
+        let mut said = self.say(contract).await;
+        // A server may retire the connection under the question: no answer counts where none comes again.
+        for _ in 1..ASKED_MAX {
+            if said.is_ok() || verdict(&said) {
+                break;
+            }
+            said = self.say(contract).await;
+        }
+        verdict(&said)
+    }
+
+    async fn say(&self, contract: &str) -> Result<ServingStatus, Status> {
         match self.check(contract).await {
             // Many servers only know of themselves as a whole.
-            Err(status) if status.code() == Code::NotFound => verdict(&self.check("").await),
-            known => verdict(&known),
+            Err(status) if status.code() == Code::NotFound => self.check("").await,
+            said => said,
         }
     }
 
