@@ -45,7 +45,11 @@ pub(crate) struct DemoCommand {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// What to log, in the syntax of tracing's EnvFilter
-    #[arg(long, value_name = "FILTER", default_value = "warn,ura_adapters=error")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value = "warn,ura_adapters=error,ura_gateway::plug::offer=error"
+    )]
     log: String,
 }
 

@@ -17,11 +17,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Instant;
 use ura_runtime::tls::{self, Identity, Verify};
 
-use super::bus::PROVIDERS;
+use super::{bus::PROVIDERS, figures::SHARED};
 use crate::world::{World, client::framed, probe::Ask};
 
-/// One in so many calls goes to each of the three registers in trouble.
-const OTHERS_EVERY: usize = 20;
+/// On the connection that all share, one in so many calls goes to each of the three registers in trouble.
+const OTHERS_EVERY: usize = 10;
 
 /// What one reply may leave unread, and all of a connection: 200 replies that nobody reads fit.
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;
@@ -79,9 +79,12 @@ impl Connection {
     }
 }
 
-/// The provider of a call, by its number: the fourth's, with the others among them.
-fn provider(number: usize) -> &'static str {
-    PROVIDERS.get(number % OTHERS_EVERY).copied().unwrap_or(PROVIDERS[3])
+/// Connection and provider of a call, by its number: connections take turns, and one of them has calls to
+/// the other providers among those to the fourth.
+fn place(number: usize, connections: &[Connection]) -> (usize, &'static str) {
+    let (turn, connection) = (number / connections.len(), number % connections.len());
+    let provider = if connection == SHARED { PROVIDERS.get(turn % OTHERS_EVERY) } else { None };
+    (connection, provider.copied().unwrap_or(PROVIDERS[3]))
 }
 
 /// How many calls a second are answered when as many are made as can be; so many callers at once.
@@ -90,12 +93,13 @@ pub async fn throughput(connections: &[Connection], callers: usize, span: Durati
     let began = Instant::now();
     let tasks: Vec<_> = (0..callers)
         .map(|caller| {
-            let connection = connections[caller % connections.len()].clone();
+            let connections = connections.to_vec();
             let (answered, over) = (answered.clone(), over.clone());
             tokio::spawn(async move {
                 let mut number = caller;
                 while !over.load(Ordering::Relaxed) {
-                    if connection.call(provider(number)).await {
+                    let (connection, provider) = place(number, &connections);
+                    if connections[connection].call(provider).await {
                         answered.fetch_add(1, Ordering::Relaxed);
                     }
                     number += 1;
@@ -128,11 +132,9 @@ pub async fn ask(connections: &[Connection], rate: f64, settle: Duration, span: 
         if due > Instant::now() {
             tokio::time::sleep_until(due).await;
         }
-        let at = usize::try_from(number).expect("fewer");
-        let connection = connections[at % connections.len()].clone();
-        let provider = provider(at / connections.len());
-        let counted =
-            (provider == PROVIDERS[3] && due >= began + settle).then(|| seen[at % connections.len()].clone());
+        let (at, provider) = place(usize::try_from(number).expect("fewer"), connections);
+        let connection = connections[at].clone();
+        let counted = (provider == PROVIDERS[3] && due >= began + settle).then(|| seen[at].clone());
         let is_counted = counted.is_some();
         let call = tokio::spawn(async move {
             let answered = connection.call(provider).await;
