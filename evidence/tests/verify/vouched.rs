@@ -175,3 +175,25 @@ async fn a_key_that_was_replaced_signs_nothing_any_more() {
     world.checkpoint().await;
     report_of(&world).await;
 }
+
+#[tokio::test]
+async fn a_cosignature_under_another_key_s_id_is_not_its_witness_s() {
+    let mut random = Random::new("another id");
+    let mut world = World::plain(12, &mut random).await;
+    world.cosign().await;
+    let said = |report: &Report| (report.cosignatures.len(), report.unknown_cosignatures);
+    assert_eq!(said(&verify_store(&world.database, &world.trust()).await.expect("reads")), (1, 0));
+    let mut connection = connect(&world.database).await;
+    let line: String =
+        sqlx::query_scalar("select line from cosignature").fetch_one(&mut connection).await.expect("one");
+    sqlx::Connection::close(connection).await.expect("closes");
+    // The first four bytes behind the name are the key's id.
+    let key = line.rfind(' ').expect("a name before") + 1;
+    let mut changed = line.into_bytes();
+    changed[key] = if changed[key] == b'A' { b'B' } else { b'A' };
+    let changed = String::from_utf8(changed).expect("text");
+    sql(&world, format!("update cosignature set line = '{changed}'")).await;
+    let report = verify_store(&world.database, &world.trust()).await.expect("reads");
+    sound(&report);
+    assert_eq!(said(&report), (0, 1), "another key may have made it");
+}
