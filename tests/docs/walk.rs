@@ -107,7 +107,8 @@ impl<'d> Walk<'d> {
                 }
             } else if block.is("log") {
                 let running = self.background.last().expect("a process in the background");
-                let told = |printed: &String| missing(&block.text, printed).is_none();
+                // What a process does at once it may tell in any order.
+                let told = |printed: &String| block.text.lines().all(|line| missing(line, printed).is_none());
                 running.wait_for(&self.place(&block), told).await;
             }
         }

@@ -83,13 +83,14 @@ async fn no_reply_leaves_before_its_record_is_synced() {
     portal.get(&format!("{VEHICLES}/GetVehicle"), json!({ "plate": bus.population.vehicles[0].plate })).await;
     let asked = ask_all(&bus, &portal).await;
     drop(portal);
-    let plugged = bus.gateway().lines();
-    let plugs = plugged.iter().filter(|line| line.contains(" plugged in "));
-    let plugs = plugs.map(|line| value(line, "address").expect("its address").to_owned()).collect();
-    let sockets = Sockets { gateway: bus.address.clone(), plugs };
     let mut gateway = bus.gateway.take().expect("it runs");
     gateway.signal("TERM");
     assert_eq!(gateway.ended().await.code(), Some(0));
+    // Read at the end: an adapter that got no answer for a while has plugged in again.
+    let plugged = gateway.lines();
+    let plugs = plugged.iter().filter(|line| line.contains(" plugged in "));
+    let plugs = plugs.map(|line| value(line, "address").expect("its address").to_owned()).collect();
+    let sockets = Sockets { gateway: bus.address.clone(), plugs };
 
     let trace = std::fs::read_to_string(&file).expect("a trace");
     let calls = parse(&trace);
@@ -132,8 +133,9 @@ fn doctored(trace: &str, proof: &Proof) -> Vec<(&'static str, String)> {
         .collect();
     let moved = |from: usize, to: usize| {
         let mut lines = lines.clone();
-        let line = lines.remove(from);
-        lines.insert(to, line);
+        let line = whole(&mut lines, from);
+        lines.remove(from);
+        lines.insert(to, &line);
         join(lines)
     };
     let mut during: Vec<&str> = lines.clone();
@@ -151,6 +153,18 @@ fn doctored(trace: &str, proof: &Proof) -> Vec<(&'static str, String)> {
         all.push(("an end before the closing's sync", moved(proof.ended, closing_sync_began)));
     }
     all
+}
+
+/// One system call in one line, also where the trace has it in two: its thread's other calls may then stand between.
+fn whole(lines: &mut [&str], at: usize) -> String {
+    let Some(begun) = lines[at].strip_suffix("<unfinished ...>") else { return lines[at].to_owned() };
+    let thread = begun.split(' ').next().expect("its number");
+    let ends = |line: &&mut &str| {
+        line.split(' ').next() == Some(thread) && line.contains(" <... ") && line.contains(" resumed>")
+    };
+    let end = lines[at + 1..].iter_mut().find(ends).expect("it ended");
+    let (_, rest) = std::mem::take(end).split_once(" resumed>").expect("found by it");
+    begun.to_owned() + rest
 }
 
 /// The lines of one call, cut to a length that can be read.

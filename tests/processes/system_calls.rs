@@ -55,13 +55,14 @@ impl SystemCall {
         names.contains(&self.name.as_str())
     }
 
-    /// Bytes that came in.
+    /// Bytes of a call that came in.
     fn is_arrival(&self) -> bool {
-        self.is(&["read", "recvfrom", "recvmsg"]) && self.result > 0
+        self.is(&["read", "recvfrom", "recvmsg"]) && self.result > CONTROL_BYTES_MAX
     }
 
+    /// Bytes of a call that went out.
     fn is_departure(&self) -> bool {
-        self.is(&["write", "writev", "sendto", "sendmsg"])
+        self.is(&["write", "writev", "sendto", "sendmsg"]) && self.result > CONTROL_BYTES_MAX
     }
 
     /// A write of rows into the log's write-ahead file.
@@ -111,7 +112,8 @@ pub struct Proof {
 
 /// What the gateway itself asks of an adapter is shorter than this; the calls of a trace are longer.
 const FORWARDED_BYTES_MIN: i64 = 4096;
-/// HTTP/2 frames of a connection itself (pings, settings, windows) are no longer than this inside TLS.
+/// HTTP/2 frames of a connection itself (pings, settings, windows) are no longer than this inside TLS, and come and
+/// go when they will. What begins or ends a call is longer: its metadata has the exchange id.
 const CONTROL_BYTES_MAX: i64 = 64;
 
 /// Proves for calls of the trace's one consumer that no byte of the reply left before the
@@ -131,7 +133,10 @@ pub fn prove(calls: &[SystemCall], sockets: &Sockets, asked: &[Asked]) -> Result
         let fits = |turn: &&Turn<'_>| (asked.bytes..asked.bytes + ROOM_BYTES).contains(&turn.bytes());
         let found: Vec<_> = turns.iter().filter(fits).collect();
         let [turn] = found.as_slice() else {
-            return Err(format!("call {at}: {} turns have its {} bytes", found.len(), asked.bytes));
+            let lines =
+                |turn: &&Turn<'_>| (turn.arrivals[0].begin, turn.bytes(), turn.arrivals[0].on.clone());
+            let found: Vec<_> = found.iter().map(lines).collect();
+            return Err(format!("call {at}: {} bytes are those of the turns {found:?}", asked.bytes));
         };
         proof(calls, &plugs, turn, asked).map_err(|why| format!("call {at}, {}: {why}", asked.exchange))
     };
@@ -229,6 +234,6 @@ fn proof(
 fn forwarded(plugs: &[&SystemCall], turn: &Turn<'_>) -> Option<usize> {
     let since = |call: &&&SystemCall| call.is_departure() && call.begin > turn.arrivals[0].end;
     let body = plugs.iter().filter(since).find(|call| call.result >= FORWARDED_BYTES_MIN)?;
-    let on_it = |call: &&&SystemCall| call.on == body.on && call.result > CONTROL_BYTES_MAX;
+    let on_it = |call: &&&SystemCall| call.on == body.on;
     plugs.iter().filter(since).find(on_it).map(|call| call.begin)
 }
