@@ -1,6 +1,7 @@
 //! The house's rules, checked on the sources: who imports whom, how long and how named things are.
 //! Each rule is also shown a bad sample, in its own module, so that a rule that sees nothing is seen.
 
+mod dependencies;
 mod imports;
 mod shape;
 mod tokens;
@@ -89,4 +90,16 @@ fn modules_say_their_job() {
 #[test]
 fn nothing_is_unwrapped_outside_tests() {
     holds(shape::unwraps);
+}
+
+#[test]
+fn nothing_is_built_that_deny_toml_forbids() {
+    let built = dependencies::built();
+    assert!(built.lines().count() > 100, "cargo's answer was\n{built}");
+    none(&dependencies::Rules::read().broken_by(&built));
+    let manifests = members().into_iter().map(|(folder, _, _)| format!("{folder}/Cargo.toml"));
+    for path in manifests.chain(["Cargo.toml".to_owned()]) {
+        let text = fs::read_to_string(tree::root().join(&path)).expect("a manifest can be read");
+        none(&dependencies::wildcards(&text.parse().expect("a manifest is TOML")));
+    }
 }
