@@ -58,10 +58,12 @@ impl Pulse {
         loop {
             let heard_at = self.heard_at();
             sleep_until(heard_at + after / 2).await;
-            for _ in 0..2 {
-                if self.heard_at() == heard_at {
-                    tokio::time::sleep(after / 4).await;
-                }
+            let mut listened = 0;
+            while listened < 2 && self.heard_at() == heard_at {
+                let began = Instant::now();
+                tokio::time::sleep(after / 4).await;
+                // Who slept much longer was paused, and did not listen.
+                listened = if began.elapsed() < after / 2 { listened + 1 } else { 0 };
             }
             if self.heard_at() == heard_at {
                 return;
@@ -200,6 +202,8 @@ mod tests {
         timeout(SILENT / 4, silence.as_mut()).await.expect_err("not yet");
         tokio::time::advance(SILENT * 3).await;
         timeout(SILENT / 3, silence.as_mut()).await.expect_err("it was not listened to");
+        tokio::time::advance(SILENT * 3).await;
+        timeout(SILENT / 3, silence.as_mut()).await.expect_err("nor this time, in the midst of listening");
         far.write_all(b"x").await.expect("open");
         near.read_exact(&mut [0]).await.expect("a byte");
         timeout(SILENT / 2, silence.as_mut()).await.expect_err("it is there");

@@ -11,6 +11,9 @@ const NAMES: [&str; 2] = ["on the same connection", "on another connection"];
 /// How much greater the 99th percentile may be.
 const P99_RATIO_MAX: f64 = 1.10;
 
+/// Errors that are shown of each connection.
+const ERRORS_SHOWN_MAX: usize = 3;
+
 /// What was seen in one phase, by connection.
 #[derive(Default)]
 pub struct Phase {
@@ -89,7 +92,7 @@ impl fmt::Display for Figures {
                 let each = median(
                     phases.iter().map(|seen| percentile(&mut seen.latencies_us.clone(), 99)).collect(),
                 );
-                let errors: usize = phases.iter().map(|seen| seen.errors).sum();
+                let errors: usize = phases.iter().map(|seen| seen.errors.len()).sum();
                 let (p50, p99) = (percentile(&mut all, 50), percentile(&mut all, 99));
                 let calls = all.len();
                 writeln!(
@@ -112,6 +115,11 @@ impl fmt::Display for Figures {
                 out,
                 "{name}: p99 times {found:.3}, {word} {P99_RATIO_MAX:.2}; errors {without} and {with}"
             )?;
+            // Exchange ids differ, so that each error does.
+            let errors = pairs.iter().flat_map(|(without, with)| without.errors.iter().chain(&with.errors));
+            for error in errors.take(ERRORS_SHOWN_MAX) {
+                writeln!(out, "    {error}")?;
+            }
         }
         Ok(())
     }
@@ -124,7 +132,7 @@ fn ratio(pairs: &[(Seen, Seen)]) -> f64 {
 }
 
 fn errors(pairs: &[(Seen, Seen)]) -> (usize, usize) {
-    pairs.iter().fold((0, 0), |(a, b), (without, with)| (a + without.errors, b + with.errors))
+    pairs.iter().fold((0, 0), |(a, b), (without, with)| (a + without.errors.len(), b + with.errors.len()))
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -34,11 +34,11 @@ pub struct Connection {
     ask: Bytes,
 }
 
-/// How calls ended: latencies in microseconds, and the number of those that were not answered.
+/// How calls ended: latencies in microseconds, and why some were not answered.
 #[derive(Clone, Default)]
 pub struct Seen {
     pub latencies_us: Vec<u64>,
-    pub errors: usize,
+    pub errors: Vec<String>,
 }
 
 impl Connection {
@@ -71,11 +71,18 @@ impl Connection {
         self.sender.clone().send_request(request).await.ok()
     }
 
-    /// Whether a call of this provider is answered.
-    pub async fn call(&self, provider: &str) -> bool {
-        let Some(answer) = self.begin("Read", provider).await else { return false };
-        let Ok(whole) = answer.into_body().collect().await else { return false };
-        whole.trailers().and_then(|trailers| trailers.get("grpc-status")).is_some_and(|status| status == "0")
+    /// A call of this provider; where it is not answered, why.
+    pub async fn call(&self, provider: &str) -> Result<(), String> {
+        let answer = self.begin("Read", provider).await.ok_or("the connection broke")?;
+        let head = answer.headers().clone();
+        let whole = answer.into_body().collect().await.map_err(|error| error.to_string())?;
+        let ended = whole.trailers().filter(|trailers| trailers.contains_key("grpc-status")).unwrap_or(&head);
+        let told = |name: &str| ended.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if told("grpc-status") == "0" {
+            Ok(())
+        } else {
+            Err(format!("{} {}", told("grpc-status"), told("grpc-message")))
+        }
     }
 }
 
@@ -99,7 +106,7 @@ pub async fn throughput(connections: &[Connection], callers: usize, span: Durati
                 let mut number = caller;
                 while !over.load(Ordering::Relaxed) {
                     let (connection, provider) = place(number, &connections);
-                    if connections[connection].call(provider).await {
+                    if connections[connection].call(provider).await.is_ok() {
                         answered.fetch_add(1, Ordering::Relaxed);
                     }
                     number += 1;
@@ -142,7 +149,7 @@ pub async fn ask(connections: &[Connection], rate: f64, settle: Duration, span: 
                 let us = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);
                 let mut seen = seen.lock().expect("no panic");
                 seen.latencies_us.push(us);
-                seen.errors += usize::from(!answered);
+                seen.errors.extend(answered.err());
             }
         });
         if is_counted {

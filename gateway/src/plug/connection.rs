@@ -23,6 +23,7 @@ use tonic_health::pb::{
 };
 use ura_proto::{
     SystemId,
+    reflection::ReflectionError,
     v1::{DrainRequest, RefusedContract, ReportRequest, plug_service_client::PlugServiceClient},
 };
 use ura_runtime::{
@@ -152,13 +153,7 @@ async fn converse(conversation: &Conversation, plug: &Arc<Plug>, calls: OwnCalls
     let mut changes = directory.changes();
     let offered = match reflect(&calls).await {
         Ok(offered) => offered,
-        Err(error) => {
-            tracing::warn!(%provider, %address, %error, "a plug is refused");
-            let unread = RefusedContract { contract: String::new(), reason: error.to_string() };
-            let (refused, gateways) = (vec![unread], directory.load().gateways.clone());
-            report(&calls, ReportRequest { accepted: Vec::new(), refused, gateways }).await;
-            return format!("refused: {error}");
-        }
+        Err(error) => return refuse(conversation, &calls, &error).await,
     };
     let mut known: HashMap<Arc<str>, Arc<AtomicBool>> = HashMap::new();
     let mut watches = JoinSet::new();
@@ -168,8 +163,9 @@ async fn converse(conversation: &Conversation, plug: &Arc<Plug>, calls: OwnCalls
     };
     let (mut verdict, mut gateways) = judge();
     let mut told = None;
+    // As it was found by listening: after a pause of this process every plug looks silent for a moment.
+    let mut silent = false;
     loop {
-        let silent = pulse.is_silent(SILENT_AFTER);
         let mut contracts = HashMap::new();
         for key in &verdict.accepted {
             let healthy = match known.get(&key.contract) {
@@ -194,7 +190,10 @@ async fn converse(conversation: &Conversation, plug: &Arc<Plug>, calls: OwnCalls
             log(conversation, &verdict);
             tokio::select! {
                 () = report(&calls, words.clone()) => told = Some(words),
-                () = pulse.silent(SILENT_AFTER) => continue,
+                () = pulse.silent(SILENT_AFTER) => {
+                    silent = true;
+                    continue;
+                }
             }
         }
         tokio::select! {
@@ -206,9 +205,11 @@ async fn converse(conversation: &Conversation, plug: &Arc<Plug>, calls: OwnCalls
             }
             () = pulse.silent(SILENT_AFTER), if !silent => {
                 tracing::warn!(%provider, %address, "a plug is silent: it gets no calls until it is heard again");
+                silent = true;
             }
             () = pulse.heard(SILENT_AFTER, LOOK_EVERY), if silent => {
                 tracing::info!(%provider, %address, "a plug is heard again");
+                silent = false;
             }
             () = shutdown.draining() => return leave(conversation, plug, &calls, "the gateway drains").await,
             () = tokio::time::sleep_until(conversation.until) => {
@@ -216,6 +217,16 @@ async fn converse(conversation: &Conversation, plug: &Arc<Plug>, calls: OwnCalls
             }
         }
     }
+}
+
+/// Tells an adapter that what it offers cannot be read.
+async fn refuse(conversation: &Conversation, calls: &OwnCalls, error: &ReflectionError) -> String {
+    let Conversation { provider, address, directory, .. } = conversation;
+    tracing::warn!(%provider, %address, %error, "a plug is refused");
+    let unread = RefusedContract { contract: String::new(), reason: error.to_string() };
+    let (refused, gateways) = (vec![unread], directory.load().gateways.clone());
+    report(calls, ReportRequest { accepted: Vec::new(), refused, gateways }).await;
+    format!("refused: {error}")
 }
 
 /// Tells the adapter to connect anew and takes no new calls. Those in hand end as they would: the
