@@ -1,7 +1,8 @@
 //! What callers of a healthy register notice of three others: one frozen, one failing at once, one slow by 5 s; also
-//! on the same connection, and beside replies of 1 MB that nobody reads. Measured side by side in one run: phases
-//! with and without the trouble take turns, under the same load, at 70 % of what the bus can take here.
-//! `./test isolation` runs it; `--trouble ''` shows what two phases differ by without any; without `measure` it does nothing, so that the ordinary tests only build it.
+//! on the same connection, and beside replies of 1 MB that nobody reads. Measured side by side in one run: each phase
+//! with the trouble stands between two without it, under the same load, at 70 % of what the bus can take just then;
+//! what those two differ by is what the machine adds.
+//! `./test isolation` runs it; without `measure` it does nothing, so that the ordinary tests only build it.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs, unreachable_pub)]
 
@@ -22,7 +23,7 @@ use figures::{Figures, Phase, SHARED};
 use portal::{Connection, throughput};
 use register::Conduct;
 
-const USAGE: &str = "usage: isolation measure [--pairs NUMBER] [--trouble frozen,failing,slow,unread]";
+const USAGE: &str = "usage: isolation measure [--rounds NUMBER] [--trouble frozen,failing,slow,unread]";
 
 /// Share of the greatest throughput at which it is measured.
 const LOAD: f64 = 0.7;
@@ -34,12 +35,13 @@ const MEASURED: Duration = Duration::from_secs(6);
 /// Replies of 1 MB that nobody reads, on the connection that all calls share.
 const UNREAD: usize = 200;
 
-/// Callers at once, to find the greatest throughput.
-const CALLERS: [usize; 5] = [16, 32, 64, 128, 256];
+/// Callers at once, to find the greatest throughput, and for how long.
+const CALLERS: usize = 256;
+const SATURATED: Duration = Duration::from_secs(3);
 
 /// What is measured, as the command line says.
 struct Wanted {
-    pairs: usize,
+    rounds: usize,
     trouble: Vec<Trouble>,
 }
 
@@ -63,11 +65,11 @@ const TROUBLE: [(&str, Trouble); 4] = [
 fn wanted(mut arguments: impl Iterator<Item = String>) -> Option<Wanted> {
     // Cargo runs every test target, with words of its own.
     arguments.next().filter(|first| first == "measure")?;
-    let mut wanted = Wanted { pairs: 16, trouble: TROUBLE.map(|(_, trouble)| trouble).into() };
+    let mut wanted = Wanted { rounds: 12, trouble: TROUBLE.map(|(_, trouble)| trouble).into() };
     while let Some(argument) = arguments.next() {
         let value = arguments.next().expect(USAGE);
         match argument.as_str() {
-            "--pairs" => wanted.pairs = value.parse().expect(USAGE),
+            "--rounds" => wanted.rounds = value.parse().expect(USAGE),
             "--trouble" => {
                 let words = value.split(',').filter(|word| !word.is_empty());
                 let named = words.map(|word| TROUBLE.iter().find(|(name, _)| *name == word));
@@ -93,23 +95,17 @@ async fn measure(wanted: &Wanted) -> Figures {
     let shared = Connection::open(&bus.world).await;
     let apart = Connection::open(&bus.world).await;
     let connections = [shared.clone(), apart];
-    let mut greatest = 0.0_f64;
-    for callers in CALLERS {
-        let found = throughput(&connections, callers, Duration::from_secs(3)).await;
-        println!("{callers:4} callers at once: {found:.0} calls/s");
-        greatest = greatest.max(found);
-    }
-    let rate = greatest * LOAD;
-    let mut figures = Figures::new(greatest, rate);
-    for pair in 0..wanted.pairs {
-        // Which comes first alternates, so that a trend of the machine is no trend of the figures.
-        let (mut with, mut without) = (Phase::default(), Phase::default());
-        for troubled in [pair % 2 == 0, pair % 2 != 0] {
-            let trouble = if troubled { wanted.trouble.as_slice() } else { &[] };
-            let seen = phase(&mut bus, &connections, rate, trouble).await;
-            if troubled { with = seen } else { without = seen }
-        }
-        println!("{}", figures.add(without, with));
+    // What the bus does for the first time is no part of it.
+    throughput(&connections, CALLERS, SATURATED).await;
+    let mut figures = Figures::default();
+    for _ in 0..wanted.rounds {
+        // Found anew: a log that grows takes a little longer to write.
+        let greatest = throughput(&connections, CALLERS, SATURATED).await;
+        let rate = greatest * LOAD;
+        let before = phase(&mut bus, &connections, rate, &[]).await;
+        let with = phase(&mut bus, &connections, rate, &wanted.trouble).await;
+        let after = phase(&mut bus, &connections, rate, &[]).await;
+        println!("{greatest:.0} calls/s at most; {}", figures.add(before, with, after));
     }
     drop((shared, connections));
     bus.end().await;

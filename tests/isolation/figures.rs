@@ -22,101 +22,96 @@ pub struct Phase {
     pub cpu_ticks: u64,
 }
 
-/// Both sides, phase by phase.
+/// What was seen on one connection in three phases that follow each other.
+struct Round {
+    before: Seen,
+    with: Seen,
+    after: Seen,
+}
+
+impl Round {
+    /// How much greater the 99th percentile is beside the trouble than around it.
+    fn ratio(&self) -> f64 {
+        2.0 * p99(&self.with) / (p99(&self.before) + p99(&self.after))
+    }
+
+    /// The same of the two phases without trouble: what the machine adds by itself.
+    fn control(&self) -> f64 {
+        p99(&self.after) / p99(&self.before)
+    }
+}
+
+/// All rounds.
+#[derive(Default)]
 pub struct Figures {
-    greatest: f64,
-    rate: f64,
-    /// By connection: pairs of a phase without trouble and one with it.
-    pairs: [Vec<(Seen, Seen)>; 2],
-    /// CPU time without and with the trouble.
+    /// By connection.
+    rounds: [Vec<Round>; 2],
+    /// CPU time of phases without and with the trouble; of the former there are twice as many.
     cpu_ticks: (u64, u64),
 }
 
 impl Figures {
-    /// Nothing yet; calls a second at most, and those made.
-    pub fn new(greatest: f64, rate: f64) -> Self {
-        Self { greatest, rate, pairs: [Vec::new(), Vec::new()], cpu_ticks: (0, 0) }
-    }
-
-    /// Adds a pair of phases, and says what they were.
-    pub fn add(&mut self, without: Phase, with: Phase) -> String {
-        self.cpu_ticks.0 += without.cpu_ticks;
+    /// Adds a round, and says what was seen on the connection that is shared.
+    pub fn add(&mut self, before: Phase, with: Phase, after: Phase) -> String {
+        self.cpu_ticks.0 += before.cpu_ticks + after.cpu_ticks;
         self.cpu_ticks.1 += with.cpu_ticks;
-        let mut told = Vec::new();
-        for ((pairs, pair), name) in
-            self.pairs.iter_mut().zip(without.seen.into_iter().zip(with.seen)).zip(NAMES)
-        {
-            let of = |seen: &Seen, percent| ms(percentile(&mut seen.latencies_us.clone(), percent));
-            let (a, b) = (&pair.0, &pair.1);
-            told.push(format!(
-                "{name} p50 {} and {}, p99 {} and {}",
-                of(a, 50),
-                of(b, 50),
-                of(a, 99),
-                of(b, 99)
-            ));
-            pairs.push(pair);
+        let seen = before.seen.into_iter().zip(with.seen).zip(after.seen);
+        for (rounds, ((before, with), after)) in self.rounds.iter_mut().zip(seen) {
+            rounds.push(Round { before, with, after });
         }
-        told.join("; ")
+        let of = |seen: &Seen, percent| ms(percentile(&mut seen.latencies_us.clone(), percent));
+        self.rounds[SHARED].last().map_or_else(String::new, |Round { before, with, after }| {
+            let percents =
+                |percent| format!("{}, {}, {}", of(before, percent), of(with, percent), of(after, percent));
+            format!("before, beside, after the trouble: p50 {}; p99 {}", percents(50), percents(99))
+        })
     }
 
     /// Whether no call failed more than without the trouble, and the 99th percentile is within its bound:
-    /// the median of the ratios of all pairs.
+    /// the median of the ratios of all rounds.
     pub fn hold(&self) -> bool {
-        self.pairs.iter().all(|pairs| {
-            let (without, with) = errors(pairs);
-            with <= without && ratio(pairs) <= P99_RATIO_MAX
+        self.rounds.iter().all(|rounds| {
+            let (before, with, after) = errors(rounds);
+            with <= before.max(after) && median(rounds.iter().map(Round::ratio).collect()) <= P99_RATIO_MAX
         })
     }
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            out,
-            "greatest throughput {:.0} calls/s; measured at {:.0} calls/s\n",
-            self.greatest, self.rate
-        )?;
-        writeln!(
-            out,
-            "| callers of the fourth register | calls | p50 | p99 | p99, median of phases | errors |"
-        )?;
-        writeln!(out, "|---|---|---|---|---|---|")?;
-        for (name, pairs) in NAMES.iter().zip(&self.pairs) {
-            let sides: [(&str, Vec<&Seen>); 2] = [
-                ("without trouble", pairs.iter().map(|pair| &pair.0).collect()),
-                ("beside it", pairs.iter().map(|pair| &pair.1).collect()),
+        writeln!(out, "\n| callers of the fourth register | calls | p50 | p99, median of phases | errors |")?;
+        writeln!(out, "|---|---|---|---|---|")?;
+        for (name, rounds) in NAMES.iter().zip(&self.rounds) {
+            let sides: [(&str, Vec<&Seen>); 3] = [
+                ("before the trouble", rounds.iter().map(|round| &round.before).collect()),
+                ("beside it", rounds.iter().map(|round| &round.with).collect()),
+                ("after it", rounds.iter().map(|round| &round.after).collect()),
             ];
             for (side, phases) in sides {
                 let mut all: Vec<u64> = phases.iter().flat_map(|seen| seen.latencies_us.clone()).collect();
-                let each = median(
-                    phases.iter().map(|seen| percentile(&mut seen.latencies_us.clone(), 99)).collect(),
-                );
+                let each = ms(median(phases.iter().map(|seen| p99(seen)).collect()));
                 let errors: usize = phases.iter().map(|seen| seen.errors.len()).sum();
-                let (p50, p99) = (percentile(&mut all, 50), percentile(&mut all, 99));
-                let calls = all.len();
-                writeln!(
-                    out,
-                    "| {name}, {side} | {calls} | {} | {} | {} | {errors} |",
-                    ms(p50),
-                    ms(p99),
-                    ms(each)
-                )?;
+                let (calls, p50) = (all.len(), ms(percentile(&mut all, 50)));
+                writeln!(out, "| {name}, {side} | {calls} | {p50} | {each} | {errors} |")?;
             }
         }
         let (without, with) = self.cpu_ticks;
         let cpu = |ticks: u64| f64::from(u32::try_from(ticks).unwrap_or(u32::MAX));
-        writeln!(out, "\nCPU of all parties: times {:.3}", cpu(with) / cpu(without).max(1.0))?;
-        for (name, pairs) in NAMES.iter().zip(&self.pairs) {
-            let found = ratio(pairs);
+        writeln!(out, "\nCPU of all parties: times {:.3}", 2.0 * cpu(with) / cpu(without).max(1.0))?;
+        for (name, rounds) in NAMES.iter().zip(&self.rounds) {
+            let found = median(rounds.iter().map(Round::ratio).collect());
+            let control = median(rounds.iter().map(Round::control).collect());
             let word = if found <= P99_RATIO_MAX { "within" } else { "ABOVE" };
-            let (without, with) = errors(pairs);
+            let (before, with, after) = errors(rounds);
             writeln!(
                 out,
-                "{name}: p99 times {found:.3}, {word} {P99_RATIO_MAX:.2}; errors {without} and {with}"
+                "{name}: p99 times {found:.3}, {word} {P99_RATIO_MAX:.2} (without trouble times {control:.3}); \
+                 errors {before}, {with}, {after}"
             )?;
             // Exchange ids differ, so that each error does.
-            let errors = pairs.iter().flat_map(|(without, with)| without.errors.iter().chain(&with.errors));
+            let errors = rounds.iter().flat_map(|Round { before, with, after }| {
+                before.errors.iter().chain(&with.errors).chain(&after.errors)
+            });
             for error in errors.take(ERRORS_SHOWN_MAX) {
                 writeln!(out, "    {error}")?;
             }
@@ -125,14 +120,17 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Median of the ratios of the 99th percentiles, pair by pair.
-fn ratio(pairs: &[(Seen, Seen)]) -> f64 {
-    let p99 = |seen: &Seen| percentile(&mut seen.latencies_us.clone(), 99).max(1.0);
-    median(pairs.iter().map(|(without, with)| p99(with) / p99(without)).collect())
+/// The 99th percentile in microseconds.
+fn p99(seen: &Seen) -> f64 {
+    percentile(&mut seen.latencies_us.clone(), 99).max(1.0)
 }
 
-fn errors(pairs: &[(Seen, Seen)]) -> (usize, usize) {
-    pairs.iter().fold((0, 0), |(a, b), (without, with)| (a + without.errors.len(), b + with.errors.len()))
+/// Before, beside and after the trouble.
+fn errors(rounds: &[Round]) -> (usize, usize, usize) {
+    rounds.iter().fold((0, 0, 0), |(before, with, after), round| {
+        let Round { before: a, with: b, after: c } = round;
+        (before + a.errors.len(), with + b.errors.len(), after + c.errors.len())
+    })
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
