@@ -3,11 +3,8 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
     path::Path,
-    pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll},
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -77,27 +74,14 @@ impl Register {
         let contract =
             ura_proto::contract::Contract::from_proto("test.v1.Probe", &dir.join("probe.proto"), &[])
                 .expect("the probe's contract");
+        let register = self.clone();
+        let server = tower::service_fn(move |request: Request<Body>| {
+            let register = register.clone();
+            async move { Ok::<_, Infallible>(answer(&register, request).await) }
+        });
         ServiceBuilder::new()
-            .service("test.v1.Probe", Server(self.clone()), &contract.descriptor_set, None)
+            .service("test.v1.Probe", server, &contract.descriptor_set, None)
             .expect("described")
-    }
-}
-
-#[derive(Clone)]
-struct Server(Arc<Register>);
-
-impl tower::Service<Request<Body>> for Server {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let register = self.0.clone();
-        Box::pin(async move { Ok(answer(&register, request).await) })
     }
 }
 

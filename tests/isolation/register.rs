@@ -1,13 +1,6 @@
 //! A register whose conduct is ordered from outside, and that keeps nothing of what it was asked.
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -50,9 +43,12 @@ impl Register {
 
     /// As the service of an adapter.
     pub fn services(&self, descriptor_set: &[u8]) -> ServiceBuilder {
-        ServiceBuilder::new()
-            .service("test.v1.Probe", Server(Arc::new(self.clone())), descriptor_set, None)
-            .expect("described")
+        let register = Arc::new(self.clone());
+        let server = tower::service_fn(move |request: Request<Body>| {
+            let register = register.clone();
+            async move { Ok::<_, Infallible>(answer(&register, request).await) }
+        });
+        ServiceBuilder::new().service("test.v1.Probe", server, descriptor_set, None).expect("described")
     }
 }
 
@@ -65,24 +61,6 @@ fn message(bytes: usize) -> Bytes {
     out.put_u32(u32::try_from(answer.encoded_len()).expect("short"));
     out.put_slice(&answer.encode_to_vec());
     out.freeze()
-}
-
-#[derive(Clone)]
-struct Server(Arc<Register>);
-
-impl tower::Service<Request<Body>> for Server {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let register = self.0.clone();
-        Box::pin(async move { Ok(answer(&register, request).await) })
-    }
 }
 
 async fn answer(register: &Register, request: Request<Body>) -> Response<Body> {

@@ -8,6 +8,7 @@ mod methods;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto};
 
 use super::random::Random;
+pub(crate) use fields::SCALARS;
 
 /// A kind of change; false where the file has nothing to change so.
 pub(crate) type Change = fn(&mut Random, &mut FileDescriptorProto) -> bool;

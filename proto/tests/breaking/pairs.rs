@@ -6,29 +6,12 @@ use prost_types::{
     field_descriptor_proto::{Label, Type},
 };
 
-use super::Case;
+use super::{Case, mutate::SCALARS};
 
 /// All of them; groups are of the older syntax only.
-const TYPES: [Type; 18] = [
-    Type::Double,
-    Type::Float,
-    Type::Int64,
-    Type::Uint64,
-    Type::Int32,
-    Type::Fixed64,
-    Type::Fixed32,
-    Type::Bool,
-    Type::String,
-    Type::Bytes,
-    Type::Uint32,
-    Type::Sfixed32,
-    Type::Sfixed64,
-    Type::Sint32,
-    Type::Sint64,
-    Type::Enum,
-    Type::Message,
-    Type::Group,
-];
+fn types() -> impl Iterator<Item = Type> + Clone {
+    SCALARS.into_iter().chain([Type::Enum, Type::Message, Type::Group])
+}
 
 const LABELS: [Label; 3] = [Label::Optional, Label::Repeated, Label::Required];
 
@@ -37,7 +20,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for syntax in ["proto2", "proto3"] {
         let proto3 = syntax == "proto3";
-        for (was, is) in TYPES.iter().flat_map(|was| TYPES.map(|is| (*was, is))) {
+        for (was, is) in types().flat_map(|was| types().map(move |is| (was, is))) {
             if proto3 && [was, is].contains(&Type::Group) {
                 continue;
             }

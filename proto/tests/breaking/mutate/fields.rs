@@ -8,7 +8,8 @@ use prost_types::{
 
 use super::{super::random::Random, at, field, is_proto2, message, messages, respan};
 
-const SCALARS: [Type; 15] = [
+/// All types but enums, messages and groups.
+pub(crate) const SCALARS: [Type; 15] = [
     Type::Double,
     Type::Float,
     Type::Int64,
