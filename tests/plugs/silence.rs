@@ -5,7 +5,13 @@ use std::time::Duration;
 use ura_proto::{ExchangeId, v1::Outcome};
 
 use super::rig::{Plugged, metadata, wish};
-use crate::world::{Plan, World, patient, probe::Seen, relay::Relay};
+use crate::world::{
+    Plan, World,
+    client::{Client, Started},
+    patient,
+    probe::Seen,
+    relay::Relay,
+};
 
 /// Within so long the calls have moved.
 const MOVED_WITHIN: Duration = Duration::from_secs(3);
@@ -39,11 +45,8 @@ impl Pair {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_without_a_word_moves_calls_and_repeats_no_write() {
-    let pair = Pair::start().await;
-    let client = pair.world.portal().await;
-    // Writes that hang: on both adapters, until the far one has some.
+/// Writes that hang: on both adapters, at least five on each.
+async fn hanging_writes(pair: &Pair, client: &Client) -> Vec<Started> {
     let mut hanging = Vec::new();
     while pair.far.probe.calls().len() < 5 || pair.near.probe.calls().len() < 5 {
         let key = format!("k-{}", hanging.len());
@@ -59,6 +62,14 @@ async fn a_cut_without_a_word_moves_calls_and_repeats_no_write() {
         };
         patient(taken).await;
     }
+    hanging
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_without_a_word_moves_calls_and_repeats_no_write() {
+    let pair = Pair::start().await;
+    let client = pair.world.portal().await;
+    let hanging = hanging_writes(&pair, &client).await;
     let exchange = |seen: &Seen| -> ExchangeId {
         seen.headers["ura-exchange-id"].to_str().expect("text").parse().expect("an exchange id")
     };
