@@ -1,3 +1,5 @@
+//! Counting on paused time, and the bound on pairs.
+
 use super::*;
 
 fn pair(consumer: &str, provider: Option<&str>) -> Pair {
@@ -33,7 +35,8 @@ fn counted(histogram: &Histogram) -> (u64, u64) {
     let text = page.into_text();
     let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
     let sum: f64 = value("x_sum ").parse().expect("a number");
-    (value("x_count ").parse().expect("a number"), Duration::from_secs_f64(sum).as_millis() as u64)
+    let sum_ms = u64::try_from(Duration::from_secs_f64(sum).as_millis()).expect("short");
+    (value("x_count ").parse().expect("a number"), sum_ms)
 }
 
 #[tokio::test(start_paused = true)]

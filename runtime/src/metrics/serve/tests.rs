@@ -1,3 +1,5 @@
+//! The listener as its readers meet it: one path, few readers, none that stays.
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{super::Type, *};
