@@ -2,13 +2,33 @@
 
 use std::sync::atomic::Ordering;
 
-use ura_evidence::writer::Evidence;
+use ura_evidence::writer::{Evidence, Tally};
 use ura_runtime::metrics::{Page, Type};
 
 use super::seconds;
 
 pub(super) fn put(page: &mut Page, evidence: &Evidence) {
-    let (status, tally) = (evidence.status(), evidence.tally());
+    gauges(page, evidence);
+    written(page, evidence.tally());
+    let (busy, idle, connections_max) = evidence.reader().connections();
+    page.family(
+        "ura_evidence_reader_connections",
+        Type::Gauge,
+        "Connections to the store for questions about evidence.",
+    );
+    page.sample(&[("state", "busy")], busy);
+    page.sample(&[("state", "idle")], idle);
+    page.one(
+        "ura_evidence_reader_connections_max",
+        Type::Gauge,
+        "Connections to the store that questions may have at once.",
+        connections_max,
+    );
+}
+
+/// The log as it is now.
+fn gauges(page: &mut Page, evidence: &Evidence) {
+    let status = evidence.status();
     for (name, help, value) in [
         (
             "ura_evidence_available",
@@ -45,6 +65,10 @@ pub(super) fn put(page: &mut Page, evidence: &Evidence) {
     ] {
         page.one(name, Type::Gauge, help, value);
     }
+}
+
+/// What the writer has done.
+fn written(page: &mut Page, tally: &Tally) {
     page.one(
         "ura_evidence_checkpoint_timestamp_seconds",
         Type::Gauge,
@@ -76,20 +100,6 @@ pub(super) fn put(page: &mut Page, evidence: &Evidence) {
         "Transactions with records in them, until they were on disk.",
     );
     page.histogram(&[], &tally.commits);
-    let (busy, idle, connections_max) = evidence.reader().connections();
-    page.family(
-        "ura_evidence_reader_connections",
-        Type::Gauge,
-        "Connections to the store for questions about evidence.",
-    );
-    page.sample(&[("state", "busy")], busy);
-    page.sample(&[("state", "idle")], idle);
-    page.one(
-        "ura_evidence_reader_connections_max",
-        Type::Gauge,
-        "Connections to the store that questions may have at once.",
-        connections_max,
-    );
 }
 
 fn size(count: usize) -> u64 {
