@@ -82,6 +82,8 @@ pub struct Plan {
     pub evidence_store: EvidenceStore,
     /// Lines appended to `[evidence]`.
     pub evidence: String,
+    /// Metrics are shown on a free port.
+    pub metrics: bool,
 }
 
 impl Default for Plan {
@@ -93,6 +95,7 @@ impl Default for Plan {
             dialled: false,
             evidence_store: EvidenceStore::Sqlite,
             evidence: String::new(),
+            metrics: false,
         }
     }
 }
@@ -341,9 +344,11 @@ origin = "ura.test/gateway"
 {evidence}
 [limits]
 {limits}
+{metrics}
 "#,
         evidence = plan.evidence,
         limits = plan.limits,
+        metrics = if plan.metrics { "[metrics]\nlisten = \"127.0.0.1:0\"" } else { "" },
     );
     let path = dir.join("gateway.toml");
     std::fs::write(&path, text).expect("the configuration");

@@ -39,7 +39,7 @@ use ura_runtime::clock::Clock;
 pub use error::{EvidenceError, Place};
 pub use log_state::AppendError;
 pub use sign::{Signed, sign};
-pub use status::Status;
+pub use status::{Status, Tally};
 pub use ticket::{Fate, Recorded, Ticket};
 
 pub use crate::lease::LeaseError;
@@ -177,6 +177,18 @@ impl Evidence {
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared.gauges.status()
+    }
+
+    /// What its writer has done since the process began. Touches memory only.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.shared.gauges.tally
+    }
+
+    /// Records that may wait to be taken by the writer.
+    #[must_use]
+    pub fn queue_entries_max(&self) -> usize {
+        self.shared.queue_entries_max
     }
 
     /// Queues a record that an answer waits for; `None` where the queue is full or the log cannot be

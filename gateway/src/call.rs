@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod frame;
 pub(crate) mod gzip;
+pub(crate) mod peers;
 pub(crate) mod pump;
 pub(crate) mod span;
 pub(crate) mod streams;

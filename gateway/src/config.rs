@@ -9,6 +9,7 @@ use serde::Deserialize;
 use ura_evidence::config::EvidenceConfig;
 use ura_runtime::{
     config::{self, ConfigErrors},
+    metrics::MetricsConfig,
     telemetry::TelemetryConfig,
     tls::ListenerLimits,
 };
@@ -34,6 +35,9 @@ pub struct GatewayConfig {
     /// Logs and traces.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
+    /// Where numbers for Prometheus are shown; without it, nowhere.
+    #[serde(default)]
+    pub metrics: Option<MetricsConfig>,
     /// Relieve the process that writes this gateway's log now. Not part of the file: `--take-over`.
     #[serde(skip)]
     pub take_over: bool,
@@ -58,6 +62,9 @@ impl GatewayConfig {
             }
         }
         config.evidence.check(|problem| problems.whole(problem));
+        if let Some(metrics) = &config.metrics {
+            metrics.check(|problem| problems.whole(problem));
+        }
         problems.into_result(config)
     }
 }
@@ -98,11 +105,13 @@ pub struct Limits {
     pub drain_timeout_ms: u64,
     /// After a start: how long a call waits for the first plug of its service.
     pub plug_wait_ms: u64,
+    /// Pairs of consumer and service that metrics count apart; those beyond are counted together.
+    pub counted_pairs_max: usize,
 }
 
 impl Limits {
     /// Each limit that must not be zero, and whether it is.
-    fn zeros(&self) -> [(&'static str, bool); 12] {
+    fn zeros(&self) -> [(&'static str, bool); 13] {
         [
             ("message_bytes_max", self.message_bytes_max == 0),
             ("inflated_bytes_max", self.inflated_bytes_max == 0),
@@ -116,6 +125,7 @@ impl Limits {
             ("stream_timeout_ms", self.stream_timeout_ms == 0),
             ("stream_idle_ms", self.stream_idle_ms == 0),
             ("connection_age_ms", self.connection_age_ms == 0),
+            ("counted_pairs_max", self.counted_pairs_max == 0),
         ]
     }
 }
@@ -139,6 +149,7 @@ impl Default for Limits {
             connection_age_ms: 3_600_000,
             drain_timeout_ms: 10_000,
             plug_wait_ms: 3_000,
+            counted_pairs_max: 4_096,
         }
     }
 }

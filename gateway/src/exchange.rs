@@ -27,6 +27,7 @@ use crate::{
     error::Refusal,
     evidence::{Decided, Ended, Ledger},
     forward::{self, Flow, Forwarded, Forwarding, Reading, Reply, Sending},
+    meter::{Meter, Meters, Waiting},
     plug::{InFlight, Plugs},
     policy::{self, Located, Permit},
 };
@@ -51,6 +52,8 @@ pub(crate) struct Bus {
     pub(crate) started: Instant,
     /// The gateway's own services.
     pub(crate) own: Own,
+    /// What is counted of exchanges.
+    pub(crate) meters: Arc<Meters>,
 }
 
 impl Bus {
@@ -94,8 +97,11 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
     let (head, body) = request.into_parts();
     let (mut call, readable) = Call::read(&head, consumer, certificate, bus.clock.unix_us());
     let directory = bus.directory.load();
-    let name = directory.methods.get(&*call.path).map_or("_OTHER", |m| m.path.trim_start_matches('/'));
+    let method = directory.methods.get(&*call.path);
+    let name = method.map_or("_OTHER", |method| method.path.trim_start_matches('/'));
     let mut span = span::begin(&mut call, name, bus.sample_ratio);
+    let mut meter =
+        Meter::new(&bus.meters, &directory, &call.consumer, method.map(AsRef::as_ref), call.arrived);
     let ledger = Arc::new(Ledger::new(&bus.evidence, &call));
 
     // 2 locate, 3 decide
@@ -108,12 +114,17 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
     let (permit, slot) = match permitted {
         Ok(permitted) => permitted,
         Err(refusal) => {
+            if let Some(provider) = &located.provider {
+                meter.provider(provider);
+            }
             let decided = Decided { provider: located.provider.as_ref(), ..Decided::default() };
             let refusal = ledger.refuse(&call, &directory, decided, refusal).await;
-            return refused(&call, &mut span, &refusal, head.method == http::Method::POST);
+            let post = head.method == http::Method::POST;
+            return refused(&call, (&mut span, &mut meter), &refusal, post);
         }
     };
     span.provider(permit.provider().as_str());
+    meter.provider(permit.provider());
     let until = deadline(&bus.limits, &call, &permit);
     let flow = Flow::new(permit.method(), &bus.limits, until);
     let permitted = Permitted {
@@ -128,19 +139,20 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
     // 4 open evidence
     let body = match permitted.open(body).await {
         Ok(body) => body,
-        Err(refusal) => return refused(&call, &mut span, &refusal, true),
+        Err(refusal) => return refused(&call, (&mut span, &mut meter), &refusal, true),
     };
     // 5 forward, 6 close evidence: of a refusal here, of an answer when its last byte leaves
     match permitted.forward(head.headers, body).await {
         Ok((answer, place)) => {
             let limits = bus.limits.clone();
             let language = call.language;
-            let with = Forwarding { permit, ledger, limits, language, flow, _slot: slot, span };
+            let with = Forwarding { permit, ledger, limits, language, flow, _slot: slot, span, meter };
             Forwarded::respond(with, answer, place)
         }
         Err(refusal) => {
             permitted.close(&refusal).await;
-            refused(&call, &mut span, &refusal, true)
+            meter.forwarded(&flow.times, ledger.bytes());
+            refused(&call, (&mut span, &mut meter), &refusal, true)
         }
     }
 }
@@ -207,7 +219,8 @@ impl Permitted<'_> {
     ) -> Result<(Response<Incoming>, InFlight), Refusal> {
         let Self { bus, call, ledger, permit, flow, .. } = self;
         let first_plugs = bus.started + Duration::from_millis(bus.limits.plug_wait_ms);
-        bus.plugs.wait_for(&permit.service().key, first_plugs.min(flow.until())).await;
+        let plugged = bus.plugs.wait_for(&permit.service().key, first_plugs.min(flow.until()));
+        flow.times.of(Waiting::Place, plugged).await;
         let sending = Sending { call, headers, salt: ledger.salt(), traceparent: call.trace.header() };
         // Until the reply takes over, giving up must also end what still goes up to the adapter.
         let mut unanswered = Unanswered(Some(flow));
@@ -243,7 +256,12 @@ fn deadline(limits: &Limits, call: &Call, permit: &Permit) -> Instant {
 }
 
 /// The response to a refused call.
-fn refused(call: &Call, span: &mut span::Span, refusal: &Refusal, post: bool) -> Response<Reply> {
+fn refused(
+    call: &Call,
+    (span, meter): (&mut span::Span, &mut Meter),
+    refusal: &Refusal,
+    post: bool,
+) -> Response<Reply> {
     tracing::info!(
         exchange = %call.exchange,
         consumer = %call.consumer,
@@ -253,6 +271,7 @@ fn refused(call: &Call, span: &mut span::Span, refusal: &Refusal, post: bool) ->
         "refused"
     );
     span.end(refusal.status(), Some(refusal.reason));
+    meter.end(refusal.status(), Some(refusal.reason));
     let mut response = refusal.response(call.language, call.exchange);
     if !post {
         // Whoever does not speak gRPC reads the HTTP status.

@@ -11,6 +11,8 @@ mod error;
 mod evidence;
 mod exchange;
 mod forward;
+mod meter;
+mod metrics;
 mod plug;
 mod policy;
 mod serve;
@@ -27,8 +29,9 @@ use ura_proto::SystemId;
 use ura_runtime::{
     clock::Clock,
     config::ConfigErrors,
+    metrics::{MetricsConfig, MetricsListener},
     process::Shutdown,
-    tls::{Identity, Listener, TlsError},
+    tls::{Identity, Listener, ListenerCounters, TlsError},
 };
 
 pub use directory::{Outline, check as check_directory};
@@ -38,6 +41,7 @@ use config::GatewayConfig;
 use directory::Directory;
 use evidence::directory_change;
 use exchange::{Bus, Own, OwnService};
+use meter::Meters;
 use plug::{Local, Plugs};
 
 /// Protocols of the port: consumers, adapters.
@@ -78,6 +82,7 @@ pub enum GatewayError {
 /// A running gateway.
 pub struct Gateway {
     address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     tasks: Vec<JoinHandle<()>>,
     writer: WriterThread,
 }
@@ -108,6 +113,8 @@ impl Gateway {
         let listener = Listener::bind(config.listen, server_config, config.listener)
             .map_err(|source| GatewayError::Listen { address: config.listen, source })?;
         let address = listener.local_addr();
+        let shown = config.metrics.map(show_at).transpose()?;
+        let metrics_address = shown.as_ref().map(MetricsListener::local_addr);
         let plugs = Arc::new(Plugs::new(config.limits.calls_per_plug_max));
         let bus = Arc::new(Bus {
             own: Own::new(directory.clone(), plugs.clone(), shutdown.clone(), vec![own_service(&sources)]),
@@ -115,6 +122,7 @@ impl Gateway {
             evidence: evidence.clone(),
             plugs: plugs.clone(),
             calls: Arc::new(Semaphore::new(config.limits.calls_in_flight_max.min(Semaphore::MAX_PERMITS))),
+            meters: Arc::new(Meters::new(config.limits.counted_pairs_max)),
             limits: Arc::new(config.limits),
             clock,
             shutdown: shutdown.clone(),
@@ -122,13 +130,15 @@ impl Gateway {
             sample_ratio: config.telemetry.sample_ratio,
             started: Instant::now(),
         });
+        let numbers = numbers(&bus, listener.counters());
         let trust_domain = identity.spiffe_id().trust_domain.clone();
         tracing::info!(%address, trust_domain, version = %directory.load().version, "the gateway listens");
         let metadata_bytes_max = bus.limits.metadata_bytes_max;
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(serve::follow_identity(
                 config.identity.clone(),
                 seen,
+                (identity, serve::Own { peers: plugs.peers().clone(), system: system.clone() }),
                 listener.reloader(),
                 shutdown.clone(),
             )),
@@ -147,16 +157,23 @@ impl Gateway {
                 admin::subject_access_service(&sources),
                 admin::descriptor_set("ura.v1.SubjectAccessService"),
             )),
-            tokio::spawn(plug::dial(directory, plugs, config.identity, metadata_bytes_max, shutdown)),
+            tokio::spawn(plug::dial(directory, plugs, config.identity, metadata_bytes_max, shutdown.clone())),
             tokio::spawn(serve::listen(listener, trust_domain, bus)),
         ];
-        Ok(Self { address, tasks, writer })
+        tasks.extend(shown.map(|listener| tokio::spawn(metrics::show(listener, numbers, shutdown))));
+        Ok(Self { address, metrics_address, tasks, writer })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its metrics are shown, if anywhere.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
     /// Waits for the end: every call answered or its time over, every record on disk.
@@ -169,6 +186,25 @@ impl Gateway {
         let writer = self.writer;
         // The writer ends when the last exchange lets go of it.
         drop(tokio::task::spawn_blocking(move || writer.join()).await);
+    }
+}
+
+/// The listener of its metrics.
+fn show_at(config: MetricsConfig) -> Result<MetricsListener, GatewayError> {
+    MetricsListener::bind(config).map_err(|source| GatewayError::Listen { address: config.listen, source })
+}
+
+/// Where its metrics come from.
+fn numbers(bus: &Bus, port: Arc<ListenerCounters>) -> metrics::Sources {
+    metrics::Sources {
+        directory: bus.directory.clone(),
+        evidence: bus.evidence.clone(),
+        plugs: bus.plugs.clone(),
+        meters: bus.meters.clone(),
+        limits: bus.limits.clone(),
+        calls: bus.calls.clone(),
+        held: bus.held.clone(),
+        port,
     }
 }
 

@@ -18,7 +18,7 @@ mod table;
 pub(crate) use bulkhead::{Crowded, Inside, Room};
 pub(crate) use connection::{Conversation, serve};
 pub(crate) use dial::follow as dial;
-pub(crate) use health::Health;
+pub(crate) use health::{Health, ServiceHealth};
 pub(crate) use local::{Local, follow as answer_locally};
 pub(crate) use offer::Missing;
 pub(crate) use seat::{InFlight, Plug};

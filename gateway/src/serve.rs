@@ -19,7 +19,11 @@ use ura_runtime::{
 
 use crate::{
     ALPN,
-    call::{streams::Streams, watched::Watching},
+    call::{
+        peers::{Connected, Peers, Role},
+        streams::Streams,
+        watched::Watching,
+    },
     exchange::{Asker, Bus, exchange},
     plug::{self, Conversation},
 };
@@ -88,7 +92,10 @@ async fn connection(accepted: Accepted, trust_domain: String, bus: Arc<Bus>) {
     };
     // TLS checks certificates by the system's clock, so their end is read from it too.
     let certificate_ends = Clock::system().instant_of(peer.not_after_unix_s);
-    if alpn.as_deref() == Some(b"ura-plug") {
+    let plugs = alpn.as_deref() == Some(b"ura-plug");
+    let role = if plugs { Role::Adapter } else { Role::Consumer };
+    let _connected = bus.plugs.peers().connected(system.clone(), role, peer.not_after_unix_s);
+    if plugs {
         let conversation = Conversation {
             provider: system,
             certificate: Some(peer.fingerprint),
@@ -168,8 +175,30 @@ fn ended_with(ended: hyper::Result<()>) {
     }
 }
 
+/// The gateway's own certificate among those in use.
+pub(crate) struct Own {
+    /// All of them.
+    pub(crate) peers: Arc<Peers>,
+    /// The gateway.
+    pub(crate) system: SystemId,
+}
+
+impl Own {
+    /// It is in use from now on.
+    fn uses(&self, identity: &Identity) -> Connected {
+        self.peers.connected(self.system.clone(), Role::Gateway, identity.not_after_unix_s())
+    }
+}
+
 /// Takes a renewed certificate while running. A half-written or wrong one changes nothing.
-pub(crate) async fn follow_identity(dir: PathBuf, mut seen: Stamp, reloader: Reloader, shutdown: Shutdown) {
+pub(crate) async fn follow_identity(
+    dir: PathBuf,
+    mut seen: Stamp,
+    (identity, own): (Identity, Own),
+    reloader: Reloader,
+    shutdown: Shutdown,
+) {
+    let mut _used = own.uses(&identity);
     loop {
         tokio::select! {
             () = shutdown.draining() => return,
@@ -180,9 +209,10 @@ pub(crate) async fn follow_identity(dir: PathBuf, mut seen: Stamp, reloader: Rel
             continue;
         }
         seen = now;
-        match Identity::load(&dir).and_then(|identity| identity.server_config(&ALPN)) {
-            Ok(config) => {
+        match Identity::load(&dir).and_then(|identity| Ok((identity.server_config(&ALPN)?, identity))) {
+            Ok((config, identity)) => {
                 reloader.replace(config);
+                _used = own.uses(&identity);
                 tracing::info!(identity = %dir.display(), "a new certificate is in use");
             }
             Err(error) => {

@@ -25,9 +25,9 @@ const CRATES: [(&str, &[&str]); 9] = [
 /// the permit (docs/decisions/0001).
 const ROWS: [&[&str]; 7] = [
     &["lib", "serve"],
-    &["exchange", "admin"],
+    &["exchange", "admin", "metrics"],
     &["forward"],
-    &["policy", "evidence", "plug"],
+    &["policy", "evidence", "plug", "meter"],
     &["directory"],
     &["call"],
     &["error", "config"],

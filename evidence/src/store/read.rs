@@ -75,6 +75,17 @@ impl Reader {
         }
     }
 
+    /// Its connections: those in use, those that wait for a question, and how many there may be.
+    #[must_use]
+    pub fn connections(&self) -> (usize, usize, u32) {
+        let (all, idle) = match &self.connections {
+            Connections::Sqlite(pool) => (pool.size(), pool.num_idle()),
+            Connections::Postgres(pool) => (pool.size(), pool.num_idle()),
+        };
+        let all = usize::try_from(all).unwrap_or(usize::MAX);
+        (all.saturating_sub(idle), idle, CONNECTIONS_MAX)
+    }
+
     /// Closes its connections, and those of its clones.
     pub async fn close(&self) {
         match &self.connections {

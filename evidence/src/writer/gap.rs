@@ -28,12 +28,15 @@ pub(super) struct Outage {
     /// In the order in which they came. Administrative rows have no limit of their own: they come from
     /// the hands of operators.
     waiting: VecDeque<Waiting>,
+    /// Calls refused, and closings given up, since the process began.
+    totals: (u64, u64),
 }
 
 impl Outage {
     /// Counts calls that were refused.
     pub(super) fn refused(&mut self, calls: u64, now_us: i64) {
         if calls > 0 {
+            self.totals.0 += calls;
             self.begun(now_us).refused += calls;
         }
     }
@@ -79,6 +82,7 @@ impl Outage {
             let Some(oldest) = self.waiting.iter().position(|row| row.fate.is_some()) else { return };
             self.waiting.remove(oldest);
             self.begun(now_us).closings_lost += 1;
+            self.totals.1 += 1;
         }
     }
 
@@ -92,6 +96,11 @@ impl Outage {
     /// Rows that wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Calls refused, and closings given up, since the process began.
+    pub(super) fn totals(&self) -> (u64, u64) {
+        self.totals
     }
 
     /// Whether everything is told.
@@ -127,6 +136,7 @@ mod tests {
         assert_eq!((rest.refused, rest.first_unix_us), (2, 30));
         outage.told(&rest);
         assert!(outage.is_over());
+        assert_eq!(outage.totals(), (5, 0), "what was told still counts");
     }
 
     #[test]
@@ -141,6 +151,7 @@ mod tests {
         assert_eq!(outage.waiting(), CLOSINGS_WAITING_MAX);
         let (_, gap) = outage.entry(1).expect("a gap");
         assert_eq!(gap.closings_lost, 70_000 + 1 - 65_536);
+        assert_eq!(outage.totals(), (0, gap.closings_lost));
         let first: Vec<_> = outage.take().take(2).collect();
         assert_eq!(first[0].row, act);
         assert_eq!(first[1].row.columns.recorded_us, 70_000 - 65_535 + 1, "the oldest that is left");

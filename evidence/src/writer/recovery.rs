@@ -31,6 +31,7 @@ impl Worker {
             _ => false,
         };
         gauges.fenced.store(is_fenced, Ordering::Relaxed);
+        gauges.tally.failures.fetch_add(1, Ordering::Relaxed);
         // The first attempt follows at once; a connection that was lost is often there again.
         let is_first = self.store.take().is_some();
         self.next_retry = Instant::now() + if is_first { Duration::ZERO } else { self.setup.pace.retry };

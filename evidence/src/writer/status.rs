@@ -2,8 +2,16 @@
 
 use std::sync::{
     Arc, PoisonError, RwLock,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
 };
+
+use ura_runtime::metrics::Histogram;
+
+/// Lengths by which commits are counted, in microseconds: from a fast disk to the limit of a transaction.
+const COMMIT_US: [u64; 14] = [
+    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000,
+    15_000_000,
+];
 
 /// The log as its writer sees it now. Numbers of one moment need not fit each other exactly.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +34,34 @@ pub struct Status {
     pub sealed: bool,
 }
 
+/// What the writer has done since the process began.
+#[derive(Debug)]
+pub struct Tally {
+    /// Transactions with records in them, from their beginning until they were on disk.
+    pub commits: Histogram,
+    /// Times that the log could not be written, each attempt to go on included.
+    pub failures: AtomicU64,
+    /// Calls refused because the queue was full or the log could not be written.
+    pub refused: AtomicU64,
+    /// Closings that were given up.
+    pub closings_lost: AtomicU64,
+    /// When this process signed the log last, microseconds since 1970 by the gateway's clock; 0 before the
+    /// first time.
+    pub signed_unix_us: AtomicI64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            commits: Histogram::new(&COMMIT_US),
+            failures: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            closings_lost: AtomicU64::new(0),
+            signed_unix_us: AtomicI64::new(0),
+        }
+    }
+}
+
 /// [`Status`], as the writer and the handles share it.
 #[derive(Debug)]
 pub(super) struct Gauges {
@@ -37,6 +73,7 @@ pub(super) struct Gauges {
     pub(super) available: AtomicBool,
     pub(super) fenced: AtomicBool,
     pub(super) sealed: AtomicBool,
+    pub(super) tally: Tally,
 }
 
 impl Gauges {
@@ -50,6 +87,7 @@ impl Gauges {
             available: AtomicBool::new(true),
             fenced: AtomicBool::new(false),
             sealed: AtomicBool::new(false),
+            tally: Tally::default(),
         }
     }
 

@@ -192,6 +192,9 @@ impl Worker {
             }
             let waiting = self.outage.waiting();
             self.shared.gauges.waiting.store(waiting, Ordering::Relaxed);
+            let (refused, closings_lost) = self.outage.totals();
+            self.shared.gauges.tally.refused.store(refused, Ordering::Relaxed);
+            self.shared.gauges.tally.closings_lost.store(closings_lost, Ordering::Relaxed);
         }
         self.end().await;
     }
@@ -261,8 +264,12 @@ impl Worker {
             outage.refused(refused.swap(0, Ordering::Relaxed), now_us);
             Batch::recount(rows, sources, outage, now_us);
         };
+        let (began, records) = (Instant::now(), rows.len());
         match self.log.append(store, rows, &signing, now_us, late).await {
             Ok(appended) => {
+                if records > 0 {
+                    self.shared.gauges.tally.commits.observe(began.elapsed());
+                }
                 let origin = self.log.origin.clone();
                 batch.written(&origin, appended.first, &mut self.outage, &mut self.exchanges);
                 self.committed(appended.note);
@@ -291,6 +298,7 @@ impl Worker {
         gauges.size.store(self.log.size(), Ordering::Relaxed);
         if let Some(note) = note {
             gauges.signed_size.store(self.log.signed_size(), Ordering::Relaxed);
+            gauges.tally.signed_unix_us.store(self.shared.clock.unix_us(), Ordering::Relaxed);
             // It is in the store all the same.
             if let Err(error) = self.keys.write_held(&note) {
                 tracing::warn!(%error, "the newest checkpoint cannot be held apart from the store");

@@ -61,13 +61,18 @@ impl Body for Guarded {
 }
 
 /// Request bytes that are held for all calls together.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct HeldBytes(Arc<AtomicUsize>);
 
 impl HeldBytes {
     /// One call's part, with nothing in it yet.
     pub(crate) fn share(&self) -> Share {
         Share { all: self.0.clone(), bytes: 0 }
+    }
+
+    /// What is held now.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -89,7 +89,7 @@ impl Span {
 }
 
 /// Name of a status code, as the conventions write it.
-fn code_name(status: u32) -> &'static str {
+pub(crate) fn code_name(status: u32) -> &'static str {
     const NAMES: [&str; 17] = [
         "OK",
         "CANCELLED",

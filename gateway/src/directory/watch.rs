@@ -3,13 +3,16 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use ura_runtime::{config::ConfigErrors, process::Shutdown};
+use ura_runtime::{clock::Clock, config::ConfigErrors, process::Shutdown};
 
 use super::{
     Snapshot,
@@ -25,6 +28,22 @@ pub(crate) struct Directory {
     path: Arc<Path>,
     current: Arc<ArcSwap<Snapshot>>,
     changed: watch::Sender<()>,
+    published: Arc<Published>,
+}
+
+/// How the snapshot came to be in force.
+#[derive(Debug)]
+pub(crate) struct Published {
+    /// When, microseconds since 1970.
+    pub(crate) at_unix_us: AtomicI64,
+    /// The files say something else by now, with errors.
+    pub(crate) refused: AtomicBool,
+}
+
+impl Published {
+    fn now() -> Self {
+        Self { at_unix_us: AtomicI64::new(Clock::system().unix_us()), refused: AtomicBool::new(false) }
+    }
 }
 
 /// What a file looks like from outside.
@@ -93,12 +112,18 @@ impl Directory {
         let (changed, _) = watch::channel(());
         // Nothing was seen yet: what changed since this reading, changed before it was watched.
         let watched = Watched { paths: loaded.paths, stamp: Stamp::new(), said: String::new(), told: None };
-        Ok((Self { path: path.into(), current, changed }, watched))
+        let published = Arc::new(Published::now());
+        Ok((Self { path: path.into(), current, changed, published }, watched))
     }
 
     /// The snapshot to decide on.
     pub(crate) fn load(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// How it came to be in force.
+    pub(crate) fn published(&self) -> &Published {
+        &self.published
     }
 
     /// The snapshot itself, for tests that build on it.
@@ -143,6 +168,7 @@ impl Directory {
         let path = self.path.clone();
         // Compiling contracts takes milliseconds: off the runtime threads.
         let Ok(result) = tokio::task::spawn_blocking(move || file::load(&path)).await else { return };
+        self.published.refused.store(result.is_err(), Ordering::Relaxed);
         match result {
             Ok(loaded) => {
                 watched.said.clear();
@@ -170,6 +196,7 @@ impl Directory {
         // Told first: no record of a decision on it comes before the record of the change itself.
         tell(Change::published(&before, &snapshot));
         self.current.store(Arc::new(snapshot));
+        self.published.at_unix_us.store(Clock::system().unix_us(), Ordering::Relaxed);
         self.changed.send_replace(());
     }
 

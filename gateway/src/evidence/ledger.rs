@@ -149,6 +149,12 @@ impl Ledger {
         state.reply_bytes += bytes.len() as u64;
     }
 
+    /// Bytes of the request and of the reply so far.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.request_bytes, state.reply_bytes)
+    }
+
     /// The exchange whose records these are.
     pub(crate) fn exchange(&self) -> ExchangeId {
         self.exchange

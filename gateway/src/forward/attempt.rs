@@ -16,6 +16,7 @@ use crate::{
     call::body::Outbound,
     error::Refusal,
     evidence::{Adapter, Ledger},
+    meter::Waiting,
     plug::{InFlight, Missing, Plug, Plugs},
     policy::Permit,
 };
@@ -129,7 +130,9 @@ impl<'s> Attempts<'s> {
     async fn once(&self, place: &mut InFlight, request: Request<Outbound>) -> Tried {
         let service = &self.permit.service().key;
         let repeats = self.permit.method().may_repeat();
-        let mut error = match self.flow.within(place.sender().try_send_request(request)).await {
+        let mut sender = place.sender();
+        let answer = self.flow.within(sender.try_send_request(request));
+        let mut error = match self.flow.times.of(Waiting::Register, answer).await {
             Err(late) => {
                 place.late();
                 let late = late.with("provider", service.provider.as_str());

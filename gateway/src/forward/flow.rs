@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use ura_proto::refusal::Reason;
 
-use crate::{config::Limits, directory::contract::Method, error::Refusal};
+use crate::{config::Limits, directory::contract::Method, error::Refusal, meter::Times};
 
 /// The time of one call.
 pub(crate) struct Flow {
@@ -27,6 +27,8 @@ pub(crate) struct Flow {
     moved_ms: AtomicU64,
     /// Of a streamed request: ends the task that pumps it.
     pump: Option<CancellationToken>,
+    /// What it waited for.
+    pub(crate) times: Times,
 }
 
 impl Flow {
@@ -39,6 +41,7 @@ impl Flow {
             began: Instant::now(),
             moved_ms: AtomicU64::new(0),
             pump: method.streams_request.then(CancellationToken::new),
+            times: Times::default(),
         })
     }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use ura_evidence::writer::Ticket;
 use ura_proto::{
     metadata,
@@ -29,11 +29,11 @@ use super::{
     outgoing::Reply,
 };
 use crate::{
-    call::span::Span,
     call::{
         Encoding,
         body::{BodyError, Guarded},
         frame::{FrameError, Frames},
+        span::Span,
         streams::Stream,
         watched,
     },
@@ -41,13 +41,13 @@ use crate::{
     directory::ServiceKey,
     error::{Refusal, without_own_error_info},
     evidence::{Ended, Ledger, unavailable},
+    meter::{Meter, Waiting},
     plug::InFlight,
     policy::Permit,
 };
 
 /// gRPC status of a deadline.
 const DEADLINE_EXCEEDED: u32 = 4;
-
 /// gRPC status of a server that cannot answer now.
 const UNAVAILABLE: u32 = 14;
 
@@ -67,6 +67,8 @@ pub(crate) struct Forwarding {
     pub(crate) _slot: (tokio::sync::OwnedSemaphorePermit, Stream<ServiceKey>),
     /// Its span, where it is traced.
     pub(crate) span: Span,
+    /// Counts it.
+    pub(crate) meter: Meter,
 }
 
 /// An adapter's reply.
@@ -83,6 +85,8 @@ pub(crate) struct Forwarded {
     end: End,
     /// Its place on the plug.
     place: InFlight,
+    /// Whom it waits for, and since when.
+    waiting: Option<(Waiting, Instant)>,
 }
 
 /// The end of the reply.
@@ -131,6 +135,7 @@ impl Forwarded {
             timer: Box::pin(tokio::time::sleep_until(with.flow.ends())),
             end: End::Open,
             place,
+            waiting: None,
             with,
         };
         let mut response = Response::new(());
@@ -163,6 +168,7 @@ impl Forwarded {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.waited(Waiting::Caller);
         loop {
             match std::mem::replace(&mut self.end, End::Done) {
                 End::Done => return Poll::Ready(None),
@@ -174,14 +180,16 @@ impl Forwarded {
                     }
                     Poll::Ready(Some(_)) => self.end = End::Trailers(trailers),
                     Poll::Ready(None) => {
-                        let outcome = self.with.ledger.outcome();
-                        self.end = End::Trailers(self.refusal(&unavailable().outcome(outcome)));
+                        let refusal = unavailable().outcome(self.with.ledger.outcome());
+                        self.with.meter.end(refusal.status(), Some(refusal.reason));
+                        self.end = End::Trailers(self.refusal(&refusal));
                     }
                 },
                 End::Open => {
                     self.end = End::Open;
                     watched::watch(Some(self.timer.deadline()));
                     if let Some(chunk) = ready!(self.poll_open(context)) {
+                        self.waiting = Some((Waiting::Caller, Instant::now()));
                         return Poll::Ready(Some(Ok(Frame::data(chunk))));
                     }
                 }
@@ -211,7 +219,12 @@ impl Forwarded {
                 return Poll::Ready(Some(chunk));
             }
             let Some(body) = &mut self.body else { return Poll::Ready(None) };
-            match ready!(Pin::new(body).poll_frame(context)) {
+            let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
+                self.waiting.get_or_insert_with(|| (Waiting::Register, Instant::now()));
+                return Poll::Pending;
+            };
+            self.waited(Waiting::Register);
+            match frame {
                 None => self.give_up(mismatch("it ended without a grpc-status")),
                 Some(Err(error)) => {
                     let lost = Refusal::new(Reason::RegisterUnavailable)
@@ -332,10 +345,12 @@ impl Forwarded {
 
     /// Records the end; that of a write is waited for.
     fn close(&mut self, status: u32, outcome: Outcome, refusal: Option<Reason>, mut trailers: HeaderMap) {
+        self.waited(Waiting::Register);
         self.body = None;
         self.with.flow.over();
         watched::watch(None);
         self.with.span.end(status, refusal);
+        self.with.meter.end(status, refusal);
         let ticket = self.with.ledger.close(Ended { status, outcome, refusal });
         if let Some(receipt) = self.with.ledger.receipt() {
             trailers.insert(metadata::RECEIPT, receipt);
@@ -344,6 +359,12 @@ impl Forwarded {
             Some(ticket) if self.with.permit.method().writes() => End::Closing(ticket, trailers),
             _ => End::Trailers(trailers),
         };
+    }
+
+    /// A wait is over, if it was one for this.
+    fn waited(&mut self, whom: Waiting) {
+        let since = self.waiting.take_if(|(waiting, _)| *waiting == whom).map(|(_, since)| since);
+        self.with.flow.times.since(whom, since);
     }
 
     fn refusal(&self, refusal: &Refusal) -> HeaderMap {
@@ -371,7 +392,9 @@ impl Drop for Forwarded {
             self.place.late();
             let outcome = Outcome::MaybeExecuted;
             let ended = Ended { status: late.status(), outcome, refusal: Some(late.reason) };
+            self.with.meter.end(late.status(), Some(late.reason));
             drop(self.with.ledger.close(ended));
         }
+        self.with.meter.forwarded(&self.with.flow.times, self.with.ledger.bytes());
     }
 }

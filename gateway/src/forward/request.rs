@@ -26,6 +26,7 @@ use crate::{
     },
     error::Refusal,
     evidence::Ledger,
+    meter::Waiting,
 };
 
 /// What a piece of a request costs besides its bytes: its handle and the frame it came in.
@@ -78,7 +79,8 @@ pub(crate) async fn receive(reading: &Reading<'_>, body: hyper::body::Incoming) 
     let (mut chunks, mut messages, mut total) = (Vec::new(), Vec::new(), 0usize);
     loop {
         let next = reading.flow.within(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)));
-        let chunk: Bytes = match next.await.map_err(|late| late.with("provider", "the caller"))? {
+        let next = reading.flow.times.of(Waiting::Caller, next).await;
+        let chunk: Bytes = match next.map_err(|late| late.with("provider", "the caller"))? {
             None => break,
             Some(Err(error)) => {
                 return Err(malformed("it was reset before its end").cause(error));

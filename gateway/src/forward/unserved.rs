@@ -13,6 +13,7 @@ use crate::{
     config::Limits,
     directory::{Service, ServiceKey},
     error::Refusal,
+    meter::Waiting,
     plug::{Crowded, Health, Inside, Missing, Plugs, Room},
 };
 
@@ -32,7 +33,8 @@ pub(super) async fn place(
         queue_max: own.queue_max.unwrap_or(limits.service_queue_max),
         wait: own.wait.unwrap_or(Duration::from_millis(limits.service_wait_ms)),
     };
-    let crowded = match plugs.place(&service.key, room, flow.ends()).await {
+    let place = plugs.place(&service.key, room, flow.ends());
+    let crowded = match flow.times.of(Waiting::Place, place).await {
         None => return Ok(None),
         Some(Ok(inside)) => return Ok(Some(inside)),
         Some(Err(crowded)) => crowded,

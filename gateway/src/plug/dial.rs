@@ -16,7 +16,7 @@ use super::{
     connection::{Conversation, serve},
     table::Plugs,
 };
-use crate::directory::Directory;
+use crate::{call::peers::Role, directory::Directory};
 
 /// Connections to one adapter, so that the end of one is not the end of all calls.
 const CONNECTIONS: i64 = 2;
@@ -98,10 +98,13 @@ impl Dialler {
         let mut last_error = String::new();
         while !self.shutdown.is_draining() {
             match self.connect().await {
-                Ok((stream, conversation)) => {
+                Ok((stream, conversation, not_after_s)) => {
                     backoff_ms = BACKOFF_MIN_MS;
                     last_error.clear();
+                    let peers = self.plugs.peers();
+                    let connected = peers.connected(self.provider.clone(), Role::Adapter, not_after_s);
                     serve(conversation, stream).await;
+                    drop(connected);
                 }
                 Err(error) => {
                     let error = error.to_string();
@@ -123,7 +126,8 @@ impl Dialler {
 
     async fn connect(
         &self,
-    ) -> Result<(tokio_rustls::client::TlsStream<tokio::net::TcpStream>, Conversation), tls::TlsError> {
+    ) -> Result<(tokio_rustls::client::TlsStream<tokio::net::TcpStream>, Conversation, i64), tls::TlsError>
+    {
         let identity = Identity::load(&self.identity)?;
         let expected = SpiffeId {
             trust_domain: identity.spiffe_id().trust_domain.clone(),
@@ -142,6 +146,6 @@ impl Dialler {
             shutdown: self.shutdown.clone(),
             metadata_bytes_max: self.metadata_bytes_max,
         };
-        Ok((stream, conversation))
+        Ok((stream, conversation, peer.not_after_unix_s))
     }
 }

@@ -26,6 +26,10 @@ pub(crate) enum Health {
 }
 
 impl Health {
+    /// All there are.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::NoAdapter, Self::NotServing, Self::Failing, Self::Trying, Self::Impaired, Self::Serving];
+
     /// The word in `ErrorInfo.metadata["health"]` and in the log.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

@@ -14,7 +14,7 @@ use super::{
     offer::{Missing, Offer},
     seat::{InFlight, Plug, Seat},
 };
-use crate::directory::ServiceKey;
+use crate::{call::peers::Peers, directory::ServiceKey};
 
 /// Contracts accepted on a plug, each with its health.
 type Contracts = HashMap<Arc<str>, Arc<AtomicBool>>;
@@ -29,6 +29,7 @@ pub(crate) struct Plugs {
     /// Held by each consumer's connection.
     askers: watch::Sender<()>,
     calls_per_plug_max: usize,
+    peers: Arc<Peers>,
 }
 
 impl Plugs {
@@ -36,7 +37,19 @@ impl Plugs {
     pub(crate) fn new(calls_per_plug_max: usize) -> Self {
         let (changed, _) = watch::channel(0);
         let (askers, _) = watch::channel(());
-        Self { offers: ArcSwap::default(), all: Mutex::default(), changed, askers, calls_per_plug_max }
+        Self {
+            offers: ArcSwap::default(),
+            all: Mutex::default(),
+            changed,
+            askers,
+            calls_per_plug_max,
+            peers: Arc::default(),
+        }
+    }
+
+    /// Who is connected, in whatever role.
+    pub(crate) fn peers(&self) -> &Arc<Peers> {
+        &self.peers
     }
 
     /// To be held by a connection that asks: plugs stay through a drain for as long.
