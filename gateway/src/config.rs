@@ -12,6 +12,7 @@ use ura_runtime::{
     telemetry::TelemetryConfig,
     tls::ListenerLimits,
 };
+use ura_traces::config::TracesConfig;
 
 /// `ura gateway --config FILE`. Paths are relative to the file's folder.
 #[derive(Clone, Debug, Deserialize)]
@@ -34,6 +35,9 @@ pub struct GatewayConfig {
     /// Logs and traces.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
+    /// Which spans are kept.
+    #[serde(default)]
+    pub traces: TracesConfig,
     /// Relieve the process that writes this gateway's log now. Not part of the file: `--take-over`.
     #[serde(skip)]
     pub take_over: bool,

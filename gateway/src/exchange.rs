@@ -45,8 +45,8 @@ pub(crate) struct Bus {
     pub(crate) calls: Arc<Semaphore>,
     /// Request bytes held.
     pub(crate) held: HeldBytes,
-    /// Share of traces that are recorded.
-    pub(crate) sample_ratio: f64,
+    /// Which spans are recorded.
+    pub(crate) sampling: span::Sampling,
     /// When the gateway began to listen.
     pub(crate) started: Instant,
     /// The gateway's own services.
@@ -94,8 +94,8 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
     let (head, body) = request.into_parts();
     let (mut call, readable) = Call::read(&head, consumer, certificate, bus.clock.unix_us());
     let directory = bus.directory.load();
-    let name = directory.methods.get(&*call.path).map_or("_OTHER", |m| m.path.trim_start_matches('/'));
-    let mut span = span::begin(&mut call, name, bus.sample_ratio);
+    let method = directory.methods.get(&*call.path).map(|method| &method.path);
+    let mut span = span::begin(&mut call, method, bus.sampling);
     let ledger = Arc::new(Ledger::new(&bus.evidence, &call));
 
     // 2 locate, 3 decide
@@ -113,7 +113,7 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
             return refused(&call, &mut span, &refusal, head.method == http::Method::POST);
         }
     };
-    span.provider(permit.provider().as_str());
+    span.provider(permit.provider());
     let until = deadline(&bus.limits, &call, &permit);
     let flow = Flow::new(permit.method(), &bus.limits, until);
     let permitted = Permitted {

@@ -14,8 +14,9 @@ mod forward;
 mod plug;
 mod policy;
 mod serve;
+mod traces;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 use ura_evidence::{
@@ -33,12 +34,13 @@ use ura_runtime::{
 
 pub use directory::{Outline, check as check_directory};
 
-use call::body::HeldBytes;
+use call::{body::HeldBytes, span::Sampling};
 use config::GatewayConfig;
 use directory::Directory;
 use evidence::directory_change;
 use exchange::{Bus, Own, OwnService};
 use plug::{Local, Plugs};
+use traces::Traces;
 
 /// Protocols of the port: consumers, adapters.
 const ALPN: [&[u8]; 2] = [b"h2", b"ura-plug"];
@@ -65,6 +67,9 @@ pub enum GatewayError {
     /// Evidence.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    /// The collector of spans.
+    #[error(transparent)]
+    Traces(#[from] ura_traces::forward::EndpointError),
     /// The port.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -79,6 +84,7 @@ pub enum GatewayError {
 pub struct Gateway {
     address: SocketAddr,
     tasks: Vec<JoinHandle<()>>,
+    traces: Traces,
     writer: WriterThread,
 }
 
@@ -104,13 +110,20 @@ impl Gateway {
             Evidence::open(&config.evidence, open_as(&config, &system, &directory), clock.clone()).await?;
         let watch = WatchOthers::new(&config.evidence, system.clone()).map_err(EvidenceError::from)?;
         let store = Address::parse(&config.evidence.store).map_err(EvidenceError::from)?;
+        let traces = Traces::start(system.as_str(), &store, &config)?;
         let sources = admin::Sources::of(&evidence, store, directory.clone(), shutdown.clone());
+        let collector = OwnService::unreflected(admin::trace_service(directory.clone(), traces.sink()));
         let listener = Listener::bind(config.listen, server_config, config.listener)
             .map_err(|source| GatewayError::Listen { address: config.listen, source })?;
         let address = listener.local_addr();
         let plugs = Arc::new(Plugs::new(config.limits.calls_per_plug_max));
         let bus = Arc::new(Bus {
-            own: Own::new(directory.clone(), plugs.clone(), shutdown.clone(), vec![own_service(&sources)]),
+            own: Own::new(
+                directory.clone(),
+                plugs.clone(),
+                shutdown.clone(),
+                vec![own_service(&sources), collector],
+            ),
             directory: directory.clone(),
             evidence: evidence.clone(),
             plugs: plugs.clone(),
@@ -119,7 +132,10 @@ impl Gateway {
             clock,
             shutdown: shutdown.clone(),
             held: HeldBytes::default(),
-            sample_ratio: config.telemetry.sample_ratio,
+            sampling: Sampling {
+                ratio: config.telemetry.sample_ratio,
+                slow: Duration::from_millis(config.traces.slow_ms),
+            },
             started: Instant::now(),
         });
         let trust_domain = identity.spiffe_id().trust_domain.clone();
@@ -150,7 +166,7 @@ impl Gateway {
             tokio::spawn(plug::dial(directory, plugs, config.identity, metadata_bytes_max, shutdown)),
             tokio::spawn(serve::listen(listener, trust_domain, bus)),
         ];
-        Ok(Self { address, tasks, writer })
+        Ok(Self { address, tasks, traces, writer })
     }
 
     /// Where it listens.
@@ -166,6 +182,7 @@ impl Gateway {
                 tracing::error!("a task of the gateway ended by a panic");
             }
         }
+        self.traces.finished().await;
         let writer = self.writer;
         // The writer ends when the last exchange lets go of it.
         drop(tokio::task::spawn_blocking(move || writer.join()).await);

@@ -73,7 +73,7 @@ fn samples_are_read_and_say_the_defaults() {
     write(&short, text);
     let default = GatewayConfig::load(&short).unwrap_or_else(|errors| panic!("{errors}"));
     let told =
-        |config: &GatewayConfig| format!("{:?}", (&config.limits, &config.listener, &config.telemetry));
+        |config: &GatewayConfig| format!("{:?}", (&config.limits, &config.listener, &config.telemetry, &config.traces));
     assert_eq!(told(&gateway), told(&default), "config/gateway.toml says that it shows the defaults");
     let evidence = &default.evidence;
     for (name, value) in [
