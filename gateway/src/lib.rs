@@ -112,18 +112,12 @@ impl Gateway {
         let store = Address::parse(&config.evidence.store).map_err(EvidenceError::from)?;
         let traces = Traces::start(system.as_str(), &store, &config)?;
         let sources = admin::Sources::of(&evidence, store, directory.clone(), shutdown.clone());
-        let collector = OwnService::unreflected(admin::trace_service(directory.clone(), traces.sink()));
         let listener = Listener::bind(config.listen, server_config, config.listener)
             .map_err(|source| GatewayError::Listen { address: config.listen, source })?;
         let address = listener.local_addr();
         let plugs = Arc::new(Plugs::new(config.limits.calls_per_plug_max));
         let bus = Arc::new(Bus {
-            own: Own::new(
-                directory.clone(),
-                plugs.clone(),
-                shutdown.clone(),
-                vec![own_service(&sources), collector],
-            ),
+            own: own_services(&sources, &plugs, &traces),
             directory: directory.clone(),
             evidence: evidence.clone(),
             plugs: plugs.clone(),
@@ -219,7 +213,11 @@ async fn look_after_logs(watch: WatchOthers, evidence: Evidence, shutdown: Shutd
     }
 }
 
-/// The service by which members read their evidence, as the port has it.
-fn own_service(sources: &admin::Sources) -> OwnService {
-    OwnService::new(admin::evidence_service(sources), admin::descriptor_set("ura.v1.EvidenceService"))
+/// The services that the port has for members: beside health and reflection their evidence, and the collector of
+/// their spans.
+fn own_services(sources: &admin::Sources, plugs: &Arc<Plugs>, traces: &Traces) -> Own {
+    let evidence =
+        OwnService::new(admin::evidence_service(sources), admin::descriptor_set("ura.v1.EvidenceService"));
+    let spans = OwnService::unreflected(admin::trace_service(sources.directory.clone(), traces.sink()));
+    Own::new(sources.directory.clone(), plugs.clone(), sources.shutdown.clone(), vec![evidence, spans])
 }

@@ -13,7 +13,7 @@ use ura_traces::{
 };
 
 use super::own_services::Connection;
-use crate::world::{Plan, World, directory, issue, patient, store::EvidenceStore};
+use crate::world::{Plan, World, directory, patient, store::EvidenceStore};
 
 crate::world::store::on_each_store!(spans_are_kept_under_the_name_of_who_sent_them);
 
@@ -90,7 +90,6 @@ async fn spans_of_strangers_and_too_many_are_refused() {
     assert!(directory().contains(plain));
     let directory = directory().replace(plain, "");
     let world = World::with(Plan { directory, ..Plan::default() }).await;
-    issue(&world.authority, world.dir.path(), "ais/other", &[]);
     for compressed in [false, true] {
         let refused = export(&world, "ais/other", compressed, claimed(vec![span(1)])).await.unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");

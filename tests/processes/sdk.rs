@@ -87,7 +87,7 @@ async fn a_trace_of_pythons_sdk_is_shown_whole() {
     // A refusal's whole text leads there in one step.
     let refusal = told(&lines, "refusal");
     let found = shown(&bus, &[&refusal], |shown| shown.contains('|')).await;
-    assert!(found.contains("PERMISSION_DENIED PURPOSE_MISSING"), "{found}");
+    assert!(found.contains("INVALID_ARGUMENT PURPOSE_MISSING"), "{found}");
     assert!(found.contains("  ended     refused: PURPOSE_MISSING"), "{found}");
 
     for (what, code, says) in [
