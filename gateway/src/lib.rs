@@ -110,7 +110,7 @@ impl Gateway {
             Evidence::open(&config.evidence, open_as(&config, &system, &directory), clock.clone()).await?;
         let watch = WatchOthers::new(&config.evidence, system.clone()).map_err(EvidenceError::from)?;
         let store = Address::parse(&config.evidence.store).map_err(EvidenceError::from)?;
-        let traces = Traces::start(system.as_str(), &store, &config)?;
+        let traces = Traces::start(system.as_str(), &store, &config, clock.clone())?;
         let sources = admin::Sources::of(&evidence, store, directory.clone(), shutdown.clone());
         let listener = Listener::bind(config.listen, server_config, config.listener)
             .map_err(|source| GatewayError::Listen { address: config.listen, source })?;

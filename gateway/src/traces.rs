@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use tokio::{sync::oneshot, task::JoinHandle};
 use ura_evidence::store::Address;
-use ura_runtime::telemetry::relay::{self, Relayed};
+use ura_runtime::{
+    clock::Clock,
+    telemetry::relay::{self, Relayed},
+};
 use ura_traces::{
     admit::admit,
     forward::{EndpointError, collector, forward},
@@ -35,12 +38,13 @@ impl Traces {
         system: &str,
         evidence: &Address,
         config: &GatewayConfig,
+        clock: Clock,
     ) -> Result<Self, EndpointError> {
         let channel = config.telemetry.otlp_endpoint.as_deref().map(collector).transpose()?;
         let (sink, to_store, to_collector) = queues(config.traces.kept_bytes_max > 0, channel.is_some());
         let mut tasks = Vec::new();
         if let Some(waiting) = to_store {
-            tasks.push(tokio::spawn(keep(waiting, evidence.clone(), config.traces)));
+            tasks.push(tokio::spawn(keep(waiting, evidence.clone(), config.traces, clock)));
         }
         if let (Some(waiting), Some(channel)) = (to_collector, channel) {
             tasks.push(tokio::spawn(forward(waiting, channel)));

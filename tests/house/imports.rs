@@ -13,7 +13,7 @@ const CRATES: [(&str, &[&str]); 10] = [
     ("runtime", &[]),
     ("log", &[]),
     ("evidence", &["ura-log", "ura-proto", "ura-runtime"]),
-    ("traces", &["ura-evidence"]),
+    ("traces", &["ura-evidence", "ura-runtime"]),
     ("gateway", &["ura-evidence", "ura-log", "ura-proto", "ura-runtime", "ura-traces"]),
     ("adapters", &["ura-proto", "ura-runtime"]),
     ("adapters/examples/archive", &["ura-adapters"]),

@@ -1,14 +1,11 @@
 //! Writing to the store: batches as they come, and what is too old or too much is removed.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use prost::Message as _;
 use tokio::time::Instant;
 use ura_evidence::store::Address;
+use ura_runtime::clock::Clock;
 
 use super::{Store, StoreError, on};
 use crate::{
@@ -27,7 +24,7 @@ const REMOVED_TOGETHER: i64 = 1_000;
 const ERROR: i32 = 2;
 
 /// Keeps what comes until the queue ends.
-pub async fn keep(mut waiting: Waiting, evidence: Address, bounds: TracesConfig) {
+pub async fn keep(mut waiting: Waiting, evidence: Address, bounds: TracesConfig, clock: Clock) {
     let mut keeper = Keeper { bounds, store: None, written: 0, swept: None };
     let mut resting: Option<Instant> = None;
     while let Some(batch) = waiting.next().await {
@@ -36,7 +33,7 @@ pub async fn keep(mut waiting: Waiting, evidence: Address, bounds: TracesConfig)
             count(&counters.not_stored, batch.count);
             continue;
         }
-        match keeper.take(&evidence, &batch).await {
+        match keeper.take(&evidence, &batch, clock.unix_us()).await {
             Ok(()) => {
                 count(&counters.stored, batch.count);
                 resting = None;
@@ -63,12 +60,11 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn take(&mut self, evidence: &Address, batch: &Arc<Batch>) -> Result<(), StoreError> {
+    async fn take(&mut self, evidence: &Address, batch: &Arc<Batch>, now_us: i64) -> Result<(), StoreError> {
         let store = match &self.store {
             Some(store) => store.clone(),
             None => self.store.insert(Store::open(evidence).await?).clone(),
         };
-        let now_us = unix_us();
         self.written += store.insert(batch, &self.bounds, now_us).await?;
         let late = self.swept.is_none_or(|swept| swept.elapsed() >= SWEEP_EVERY);
         if late || self.written > self.bounds.kept_bytes_max / 16 {
@@ -78,12 +74,6 @@ impl Keeper {
         }
         Ok(())
     }
-}
-
-/// Microseconds since 1970-01-01 UTC.
-fn unix_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Whether a span is worth keeping longer: it had an error, or it was slow.

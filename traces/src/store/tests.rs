@@ -136,7 +136,7 @@ async fn a_store_that_cannot_be_opened_costs_only_the_spans() {
     let counters = sink.counters().clone();
     drop(sink);
     let waiting: Waiting = waiting.expect("wanted");
-    keep(waiting, address, TracesConfig::default()).await;
+    keep(waiting, address, TracesConfig::default(), ura_runtime::clock::Clock::system()).await;
     assert_eq!(counters.not_stored.load(std::sync::atomic::Ordering::Relaxed), 3);
     assert_eq!(counters.stored.load(std::sync::atomic::Ordering::Relaxed), 0);
 }
