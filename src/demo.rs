@@ -64,7 +64,8 @@ struct Ended(DemoError);
 impl DemoCommand {
     /// Runs until the walk has ended (`--once`) or a signal comes.
     pub(crate) fn run(self) -> ExitCode {
-        let telemetry = TelemetryConfig { log_filter: self.log.clone(), ..TelemetryConfig::default() };
+        let telemetry =
+            TelemetryConfig { log_filter: self.log.clone(), relayed: true, ..TelemetryConfig::default() };
         process::run(&telemetry, "demo", DRAIN_TIMEOUT_MS, async move |shutdown| {
             // A folder of its own goes with the demo; one that was asked for stays.
             let temporary = if self.dir.is_none() {

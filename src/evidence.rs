@@ -2,15 +2,15 @@
 
 mod announce;
 mod export;
-mod facts;
-mod failure;
-mod find;
+pub(crate) mod facts;
+pub(crate) mod failure;
+pub(crate) mod find;
 mod held;
 mod keeping;
 mod keys;
 mod logs;
-mod place;
-mod print;
+pub(crate) mod place;
+pub(crate) mod print;
 mod progress;
 mod proof;
 mod prune;

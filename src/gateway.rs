@@ -3,7 +3,7 @@
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use ura_gateway::{Gateway, GatewayError, check_directory, config::GatewayConfig};
-use ura_runtime::{clock::Clock, process};
+use ura_runtime::{clock::Clock, process, telemetry::TelemetryConfig};
 
 /// How much longer the process may take to end than its connections, in milliseconds.
 const LEAVING_SLACK_MS: u64 = 5_000;
@@ -38,7 +38,8 @@ impl GatewayCommand {
             };
         }
         config.take_over = self.take_over;
-        let telemetry = config.telemetry.clone();
+        // The gateway keeps its spans, and forwards them with those of its members.
+        let telemetry = TelemetryConfig { relayed: true, ..config.telemetry.clone() };
         let drain_timeout_ms = config.limits.drain_timeout_ms + LEAVING_SLACK_MS;
         process::run(&telemetry, "gateway", drain_timeout_ms, async |shutdown| {
             let gateway = Gateway::start(config, Clock::system(), shutdown).await?;

@@ -6,8 +6,10 @@ mod certs;
 mod contract;
 mod demo;
 mod evidence;
+mod exchanges;
 mod gateway;
 mod mocks;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -36,6 +38,8 @@ enum Role {
     /// Run the mock registers
     Mocks(mocks::MocksCommand),
     Evidence(evidence::EvidenceCommand),
+    Exchanges(Box<exchanges::ExchangesCommand>),
+    Trace(trace::TraceCommand),
     /// Make and look at certificates
     Certs(certs::CertsCommand),
 }
@@ -49,6 +53,8 @@ fn main() -> ExitCode {
         Role::Contract(command) => command.run(),
         Role::Mocks(command) => command.run(),
         Role::Evidence(command) => command.run(),
+        Role::Exchanges(command) => command.run(),
+        Role::Trace(command) => command.run(),
         Role::Certs(command) => command.run(),
     }
 }

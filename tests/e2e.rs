@@ -37,6 +37,8 @@ mod receipts;
 mod refusals;
 #[path = "e2e/shapes.rs"]
 mod shapes;
+#[path = "e2e/spans.rs"]
+mod spans;
 #[path = "e2e/subjects.rs"]
 mod subjects;
 #[path = "e2e/views.rs"]

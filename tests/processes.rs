@@ -43,6 +43,8 @@ mod refusing;
 mod relatives;
 #[path = "processes/replicas.rs"]
 mod replicas;
+#[path = "processes/sdk.rs"]
+mod sdk;
 #[path = "processes/spans.rs"]
 mod spans;
 #[path = "processes/synced.rs"]

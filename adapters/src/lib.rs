@@ -24,6 +24,7 @@ pub mod schema;
 mod secrets;
 pub mod serve;
 mod soap;
+mod spans;
 mod sql;
 mod tree;
 mod wsdl;

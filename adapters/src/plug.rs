@@ -56,8 +56,8 @@ struct Target {
 }
 
 /// A connection that was made.
-struct Link {
-    stream: TlsStream<TcpStream>,
+pub(crate) struct Link {
+    pub(crate) stream: TlsStream<TcpStream>,
     lifetime: Lifetime,
     /// SHA-256 of the own certificate on it, in DER.
     certificate: [u8; 32],
@@ -150,6 +150,33 @@ impl Plug {
     }
 
     async fn connect(&self, gateway: &str) -> Result<Link, String> {
+        let dial = Dial {
+            identities: &self.identities,
+            gateway_id: &self.gateway_id,
+            proxy: self.proxy.as_ref(),
+            timeout: Duration::from_millis(self.parts.limits().connect_timeout_ms),
+            clock: &self.clock,
+        };
+        let link = dial.connect(gateway, ALPN).await?;
+        if link.stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+            return Err("the peer takes no plugs: is it a gateway's bus port?".to_owned());
+        }
+        Ok(link)
+    }
+}
+
+/// How gateways are reached.
+pub(crate) struct Dial<'d> {
+    pub(crate) identities: &'d Identities,
+    pub(crate) gateway_id: &'d SpiffeId,
+    pub(crate) proxy: Option<&'d Proxy>,
+    pub(crate) timeout: Duration,
+    pub(crate) clock: &'d Clock,
+}
+
+impl Dial<'_> {
+    /// A connection to a gateway, `host:port`, on which this protocol is asked for.
+    pub(crate) async fn connect(&self, gateway: &str, alpn: &[u8]) -> Result<Link, String> {
         let identity = self.identities.current().await;
         let now_unix_s = self.clock.unix_us().div_euclid(1_000_000);
         if identity.not_after_unix_s() <= now_unix_s {
@@ -157,9 +184,9 @@ impl Plug {
             return Err(format!("the certificate in {dir} has expired: renew it"));
         }
         let verify = Verify::Spiffe(self.gateway_id.clone());
-        let config = identity.client_config(&[ALPN], verify).map_err(|error| chain(&error))?;
-        let timeout = Duration::from_millis(self.parts.limits().connect_timeout_ms);
-        let (stream, peer) = match &self.proxy {
+        let config = identity.client_config(&[alpn], verify).map_err(|error| chain(&error))?;
+        let timeout = self.timeout;
+        let (stream, peer) = match self.proxy {
             None => tls::connect(gateway, config, timeout).await.map_err(|error| chain(&error))?,
             Some(proxy) => {
                 let through = async {
@@ -170,9 +197,6 @@ impl Plug {
                 tokio::time::timeout(timeout, through).await.map_err(late)??
             }
         };
-        if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
-            return Err("the peer takes no plugs: is it a gateway's bus port?".to_owned());
-        }
         let not_after = identity.not_after_unix_s().min(peer.not_after_unix_s);
         let lifetime = Lifetime::until(now_unix_s, not_after);
         Ok(Link { stream, lifetime, certificate: identity.fingerprint() })

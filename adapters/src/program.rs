@@ -6,7 +6,11 @@ use std::{io::Write as _, path::Path, process::ExitCode};
 
 use ura_runtime::process;
 
-use crate::{config::Config, run, serve::ServiceBuilder};
+use crate::{
+    config::{Config, Link},
+    run,
+    serve::ServiceBuilder,
+};
 
 /// How much longer the process may take to leave than its calls, in milliseconds.
 const LEAVING_SLACK_MS: u64 = 2_000;
@@ -35,10 +39,13 @@ pub fn written(config: &Path, services: ServiceBuilder) -> ExitCode {
     })
 }
 
-fn process<F>(config: Config, main: F) -> ExitCode
+fn process<F>(mut config: Config, main: F) -> ExitCode
 where
     F: AsyncFnOnce(Config, process::Shutdown) -> Result<(), run::StartError>,
 {
+    // Where it plugs in its gateway is its collector, unless it has one of its own.
+    config.telemetry.relayed =
+        config.telemetry.otlp_endpoint.is_none() && matches!(config.link, Link::Plug(_));
     let telemetry = config.telemetry.clone();
     let name = config.system.to_string();
     let limits = &config.limits;

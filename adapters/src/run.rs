@@ -3,7 +3,11 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+    time::sleep,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use ura_proto::SystemId;
 use ura_runtime::{
@@ -20,6 +24,7 @@ use crate::{
     listen::{Listen, ListenError},
     plug::Plug,
     serve::{PartsError, ServiceBuilder, Stage, Verdict},
+    spans::{self, Sending},
 };
 
 /// Why an adapter cannot start. Gateways that cannot be reached are no reason: it tries on.
@@ -202,8 +207,21 @@ pub async fn serve(
     let (stage, stages) = watch::channel(Stage::Serving);
     let parts = services.build(system.clone(), config.limits)?;
     let tasks = TaskTracker::new();
+    let mut spans: Option<Spans> = None;
     let address = match config.link {
         Link::Plug(gateways) => {
+            if config.telemetry.relayed {
+                let sending = Sending {
+                    system: system.clone(),
+                    identities: Arc::clone(&identities),
+                    gateway_id: config.gateway_id.clone(),
+                    gateways: gateways.clone(),
+                    proxy: config.proxy.clone(),
+                    connect_timeout_ms: parts.limits().connect_timeout_ms,
+                };
+                let (over, told) = oneshot::channel();
+                spans = Some((tokio::spawn(spans::send(sending, told)), over));
+            }
             let plug = Plug {
                 parts: Arc::clone(&parts),
                 identities,
@@ -232,9 +250,12 @@ pub async fn serve(
     let listens = address.map(tracing::field::display);
     tracing::info!(%system, ?contracts, address = listens, "adapter started");
     let notice = Duration::from_millis(parts.limits().drain_notice_ms);
-    let task = tokio::spawn(leave(system.clone(), stage, tasks, notice, shutdown));
+    let task = tokio::spawn(leave(system.clone(), stage, tasks, notice, shutdown, spans));
     Ok(Adapter { system, contracts, address, verdict: parts.verdicts().subscribe(), task, outdated: None })
 }
+
+/// The task that sends spans, and the word that there will be no more calls.
+type Spans = (JoinHandle<()>, oneshot::Sender<()>);
 
 /// Waits for the word to leave, then leaves: health first, then no new calls, then the last reply.
 async fn leave(
@@ -243,6 +264,7 @@ async fn leave(
     tasks: TaskTracker,
     notice: Duration,
     shutdown: Shutdown,
+    spans: Option<Spans>,
 ) {
     shutdown.draining().await;
     tracing::info!(%system, "leaving");
@@ -256,5 +278,9 @@ async fn leave(
     tokio::select! {
         () = tasks.wait() => tracing::info!(%system, "left"),
         () = shutdown.expired() => tracing::warn!(%system, "left with calls in flight"),
+    }
+    if let Some((sending, over)) = spans {
+        drop(over);
+        drop(sending.await);
     }
 }

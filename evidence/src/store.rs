@@ -22,7 +22,7 @@ mod tests;
 
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, SqliteConnection};
 
-pub use address::Address;
+pub use address::{Address, Beside};
 pub use append::{APPEND_ROWS_MAX, Append};
 pub use error::StoreError;
 pub use read::{ROWS_MAX, Reader};

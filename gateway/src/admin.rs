@@ -11,6 +11,7 @@ mod keys;
 mod places;
 #[cfg(test)]
 mod sample;
+mod spans;
 mod status;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::directory::{
 };
 use access::Accesses;
 use evidence_api::EvidenceApi;
+pub(crate) use spans::trace_service;
 
 /// Largest request to a service of the bus, in bytes.
 const REQUEST_BYTES_MAX: usize = 64 << 10;

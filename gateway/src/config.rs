@@ -13,6 +13,7 @@ use ura_runtime::{
     telemetry::TelemetryConfig,
     tls::ListenerLimits,
 };
+use ura_traces::config::TracesConfig;
 
 /// `ura gateway --config FILE`. Paths are relative to the file's folder.
 #[derive(Clone, Debug, Deserialize)]
@@ -38,6 +39,9 @@ pub struct GatewayConfig {
     /// Where numbers for Prometheus are shown; without it, nowhere.
     #[serde(default)]
     pub metrics: Option<MetricsConfig>,
+    /// Which spans are kept.
+    #[serde(default)]
+    pub traces: TracesConfig,
     /// Relieve the process that writes this gateway's log now. Not part of the file: `--take-over`.
     #[serde(skip)]
     pub take_over: bool,

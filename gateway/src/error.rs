@@ -104,7 +104,8 @@ impl Refusal {
         }
         let status = tonic::Status::with_error_details(
             self.reason.status(),
-            format!("{}: {}", self.reason, self.text(Language::English)),
+            // Whoever has no more than this line can still name the exchange.
+            format!("{}: {} (exchange {exchange})", self.reason, self.text(Language::English)),
             details,
         );
         let mut trailers = HeaderMap::with_capacity(4);

@@ -46,8 +46,8 @@ pub(crate) struct Bus {
     pub(crate) calls: Arc<Semaphore>,
     /// Request bytes held.
     pub(crate) held: HeldBytes,
-    /// Share of traces that are recorded.
-    pub(crate) sample_ratio: f64,
+    /// Which spans are recorded.
+    pub(crate) sampling: span::Sampling,
     /// When the gateway began to listen.
     pub(crate) started: Instant,
     /// The gateway's own services.
@@ -98,8 +98,7 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
     let (mut call, readable) = Call::read(&head, consumer, certificate, bus.clock.unix_us());
     let directory = bus.directory.load();
     let method = directory.methods.get(&*call.path);
-    let name = method.map_or("_OTHER", |method| method.path.trim_start_matches('/'));
-    let mut span = span::begin(&mut call, name, bus.sample_ratio);
+    let mut span = span::begin(&mut call, method.map(|method| &method.path), bus.sampling);
     let mut meter =
         Meter::new(&bus.meters, &directory, &call.consumer, method.map(AsRef::as_ref), call.arrived);
     let ledger = Arc::new(Ledger::new(&bus.evidence, &call));
@@ -123,7 +122,7 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
             return refused(&call, (&mut span, &mut meter), &refusal, post);
         }
     };
-    span.provider(permit.provider().as_str());
+    span.provider(permit.provider());
     meter.provider(permit.provider());
     let until = deadline(&bus.limits, &call, &permit);
     let flow = Flow::new(permit.method(), &bus.limits, until);

@@ -16,8 +16,9 @@ mod metrics;
 mod plug;
 mod policy;
 mod serve;
+mod traces;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 use ura_evidence::{
@@ -36,13 +37,14 @@ use ura_runtime::{
 
 pub use directory::{Outline, check as check_directory};
 
-use call::body::HeldBytes;
+use call::{body::HeldBytes, span::Sampling};
 use config::GatewayConfig;
 use directory::Directory;
 use evidence::directory_change;
 use exchange::{Bus, Own, OwnService};
 use meter::Meters;
 use plug::{Local, Plugs};
+use traces::Traces;
 
 /// Protocols of the port: consumers, adapters.
 const ALPN: [&[u8]; 2] = [b"h2", b"ura-plug"];
@@ -69,6 +71,9 @@ pub enum GatewayError {
     /// Evidence.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    /// The collector of spans.
+    #[error(transparent)]
+    Traces(#[from] ura_traces::forward::EndpointError),
     /// The port.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -84,6 +89,7 @@ pub struct Gateway {
     address: SocketAddr,
     metrics_address: Option<SocketAddr>,
     tasks: Vec<JoinHandle<()>>,
+    traces: Traces,
     writer: WriterThread,
 }
 
@@ -109,6 +115,7 @@ impl Gateway {
             Evidence::open(&config.evidence, open_as(&config, &system, &directory), clock.clone()).await?;
         let watch = WatchOthers::new(&config.evidence, system.clone()).map_err(EvidenceError::from)?;
         let store = Address::parse(&config.evidence.store).map_err(EvidenceError::from)?;
+        let traces = Traces::start(system.as_str(), &store, &config, clock.clone())?;
         let sources = admin::Sources::of(&evidence, store, directory.clone(), shutdown.clone());
         let listener = Listener::bind(config.listen, server_config, config.listener)
             .map_err(|source| GatewayError::Listen { address: config.listen, source })?;
@@ -117,7 +124,7 @@ impl Gateway {
         let metrics_address = shown.as_ref().map(MetricsListener::local_addr);
         let plugs = Arc::new(Plugs::new(config.limits.calls_per_plug_max));
         let bus = Arc::new(Bus {
-            own: Own::new(directory.clone(), plugs.clone(), shutdown.clone(), vec![own_service(&sources)]),
+            own: own_services(&sources, &plugs, &traces),
             directory: directory.clone(),
             evidence: evidence.clone(),
             plugs: plugs.clone(),
@@ -127,7 +134,10 @@ impl Gateway {
             clock,
             shutdown: shutdown.clone(),
             held: HeldBytes::default(),
-            sample_ratio: config.telemetry.sample_ratio,
+            sampling: Sampling {
+                ratio: config.telemetry.sample_ratio,
+                slow: Duration::from_millis(config.traces.slow_ms),
+            },
             started: Instant::now(),
         });
         let numbers = numbers(&bus, listener.counters());
@@ -161,7 +171,7 @@ impl Gateway {
             tokio::spawn(serve::listen(listener, trust_domain, bus)),
         ];
         tasks.extend(shown.map(|listener| tokio::spawn(metrics::show(listener, numbers, shutdown))));
-        Ok(Self { address, metrics_address, tasks, writer })
+        Ok(Self { address, metrics_address, tasks, traces, writer })
     }
 
     /// Where it listens.
@@ -183,6 +193,7 @@ impl Gateway {
                 tracing::error!("a task of the gateway ended by a panic");
             }
         }
+        self.traces.finished().await;
         let writer = self.writer;
         // The writer ends when the last exchange lets go of it.
         drop(tokio::task::spawn_blocking(move || writer.join()).await);
@@ -238,7 +249,11 @@ async fn look_after_logs(watch: WatchOthers, evidence: Evidence, shutdown: Shutd
     }
 }
 
-/// The service by which members read their evidence, as the port has it.
-fn own_service(sources: &admin::Sources) -> OwnService {
-    OwnService::new(admin::evidence_service(sources), admin::descriptor_set("ura.v1.EvidenceService"))
+/// The services that the port has for members: beside health and reflection their evidence, and the collector of
+/// their spans.
+fn own_services(sources: &admin::Sources, plugs: &Arc<Plugs>, traces: &Traces) -> Own {
+    let evidence =
+        OwnService::new(admin::evidence_service(sources), admin::descriptor_set("ura.v1.EvidenceService"));
+    let spans = OwnService::unreflected(admin::trace_service(sources.directory.clone(), traces.sink()));
+    Own::new(sources.directory.clone(), plugs.clone(), sources.shutdown.clone(), vec![evidence, spans])
 }

@@ -1,14 +1,23 @@
-//! Logs to stderr, and spans to an OTLP collector where one is configured.
+//! Logs to stderr, and spans to an OTLP collector where one is configured, or to whoever in this process
+//! sends them on.
 //!
 //! Knows nothing of what is logged or traced. The exchange path asks [`tracing_enabled`] before it
-//! builds anything for a span.
+//! builds anything for a span, and decides itself which traces are sampled: what it begins is exported.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+pub mod relay;
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::{
     Resource,
-    trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanExporter as _},
+    trace::{
+        BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanExporter,
+        TracerProviderBuilder,
+    },
 };
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
@@ -16,7 +25,9 @@ use tracing_subscriber::EnvFilter;
 /// Spans that wait for the exporter; more are dropped, and the SDK says how many when it stops.
 const SPANS_WAITING_MAX: usize = 32_768;
 /// Spans in one request to the collector.
-const SPANS_PER_BATCH_MAX: usize = 2_048;
+const SPANS_PER_BATCH_MAX: usize = 512;
+/// Longest time that a span waits for others to be sent with.
+const SENT_EVERY: Duration = Duration::from_millis(500);
 
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 static TRACING: AtomicBool = AtomicBool::new(false);
@@ -40,16 +51,25 @@ pub struct TelemetryConfig {
     pub log: LogFormat,
     /// Which log lines, in the syntax of tracing's `EnvFilter`; default `info`.
     pub log_filter: String,
-    /// Address of an OTLP/gRPC collector, such as `http://127.0.0.1:4317`; default none: no spans.
+    /// Address of an OTLP/gRPC collector, such as `http://127.0.0.1:4317`; default none. A gateway sends
+    /// it the spans of everybody; an adapter its own, instead of to its gateway.
     pub otlp_endpoint: Option<String>,
-    /// Share of new traces that are recorded, 0.0 to 1.0; default 0.01. A trace that came with a
-    /// caller follows the caller.
+    /// Share of traces that the gateway records, 0.0 to 1.0; default 0.01. What others record follows it.
     pub sample_ratio: f64,
+    /// Spans go to [`relay::take`] and not to the endpoint. Not part of a file: the program decides it.
+    #[serde(skip)]
+    pub relayed: bool,
 }
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { log: LogFormat::Text, log_filter: "info".to_owned(), otlp_endpoint: None, sample_ratio: 0.01 }
+        Self {
+            log: LogFormat::Text,
+            log_filter: "info".to_owned(),
+            otlp_endpoint: None,
+            sample_ratio: 0.01,
+            relayed: false,
+        }
     }
 }
 
@@ -103,11 +123,11 @@ pub fn init(config: &TelemetryConfig, service_name: &str) -> Result<Telemetry, T
     }
     let filter = EnvFilter::try_new(&config.log_filter)
         .map_err(|source| TelemetryError::Filter { filter: config.log_filter.clone(), source })?;
-    let provider = config
-        .otlp_endpoint
-        .as_deref()
-        .map(|endpoint| provider(endpoint, config.sample_ratio, service_name))
-        .transpose()?;
+    let provider = match &config.otlp_endpoint {
+        _ if config.relayed => Some(relay::provider()),
+        Some(endpoint) => Some(provider(endpoint, service_name)?),
+        None => None,
+    };
     if INITIALISED.swap(true, Ordering::AcqRel) {
         return Err(TelemetryError::Twice);
     }
@@ -141,7 +161,7 @@ impl Telemetry {
     }
 }
 
-fn provider(endpoint: &str, ratio: f64, service_name: &str) -> Result<SdkTracerProvider, TelemetryError> {
+fn provider(endpoint: &str, service_name: &str) -> Result<SdkTracerProvider, TelemetryError> {
     if tokio::runtime::Handle::try_current().is_err() {
         return Err(TelemetryError::NoRuntime);
     }
@@ -152,16 +172,18 @@ fn provider(endpoint: &str, ratio: f64, service_name: &str) -> Result<SdkTracerP
         .build()
         .map_err(|source| TelemetryError::Endpoint { endpoint: endpoint.to_owned(), source })?;
     exporter.set_resource(&resource);
+    Ok(batching(exporter).with_resource(resource).build())
+}
+
+/// A provider whose spans go to this exporter in batches. It samples all: whoever begins a span has decided.
+fn batching(exporter: impl SpanExporter + 'static) -> TracerProviderBuilder {
     let batches = BatchConfigBuilder::default()
         .with_max_queue_size(SPANS_WAITING_MAX)
         .with_max_export_batch_size(SPANS_PER_BATCH_MAX)
+        .with_scheduled_delay(SENT_EVERY)
         .build();
     let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
-    Ok(SdkTracerProvider::builder()
-        .with_resource(resource)
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio))))
-        .with_span_processor(processor)
-        .build())
+    SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOn).with_span_processor(processor)
 }
 
 #[cfg(test)]

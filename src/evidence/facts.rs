@@ -291,12 +291,12 @@ fn until(us: i64) -> String {
 }
 
 /// Microseconds since 1970-01-01 UTC, as RFC 3339 writes them; the number itself where it has no such form.
-pub(super) fn time(us: i64) -> String {
+pub(crate) fn time(us: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(us) * 1000).ok();
     time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{us} us"))
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

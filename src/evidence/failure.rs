@@ -19,7 +19,7 @@ use crate::call::connection::ConnectError;
 
 /// What a command found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// It holds, was found, or was done.
     Holds,
     /// It does not hold, or nothing was found; what was said says so.
@@ -28,7 +28,7 @@ pub(super) enum Verdict {
 
 /// Why a command could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// What was asked cannot be: what would be right.
     #[error("{0}")]
     Usage(String),
@@ -38,6 +38,9 @@ pub(super) enum Failure {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store of spans.
+    #[error(transparent)]
+    Traces(#[from] ura_traces::store::StoreError),
     /// Entries or proofs.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -67,11 +70,11 @@ pub(super) enum Failure {
 }
 
 /// How a command ended.
-pub(super) type Ended = Result<Verdict, Failure>;
+pub(crate) type Ended = Result<Verdict, Failure>;
 
 impl Failure {
     /// What would be right.
-    pub(super) fn usage(text: impl Into<String>) -> Self {
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
         Self::Usage(text.into())
     }
 
@@ -88,7 +91,7 @@ impl Failure {
 }
 
 /// The exit code: 0 holds, 1 does not, 2 could not be told. Whatever failed is told on standard error.
-pub(super) fn exit_code(ended: Ended) -> ExitCode {
+pub(crate) fn exit_code(ended: Ended) -> ExitCode {
     match ended {
         Ok(Verdict::Holds) => ExitCode::SUCCESS,
         Ok(Verdict::DoesNot) => ExitCode::FAILURE,
@@ -102,7 +105,7 @@ pub(super) fn exit_code(ended: Ended) -> ExitCode {
 }
 
 /// One line or more on standard error. Some of it may come from files.
-pub(super) fn tell(text: &impl Display) {
+pub(crate) fn tell(text: &impl Display) {
     // A closed stderr leaves nobody to tell.
     drop(writeln!(io::stderr(), "{}", lines(&text.to_string())));
 }
@@ -120,12 +123,12 @@ fn lines(text: &str) -> String {
 }
 
 /// Standard output. That nobody reads it any more, as with `head`, changes no verdict: what is left goes nowhere.
-pub(super) fn output() -> Output<io::StdoutLock<'static>> {
+pub(crate) fn output() -> Output<io::StdoutLock<'static>> {
     Output(Some(io::stdout().lock()))
 }
 
 /// Output to a reader who may go.
-pub(super) struct Output<W>(Option<W>);
+pub(crate) struct Output<W>(Option<W>);
 
 impl<W: io::Write> Output<W> {
     fn with<T>(&mut self, gone: T, act: impl FnOnce(&mut W) -> io::Result<T>) -> io::Result<T> {

@@ -209,7 +209,7 @@ fn canonical(place: &Found, kind: &str, value: &str) -> Result<Vec<Vec<u8>>, Fai
 }
 
 /// A method, or all of a contract.
-fn method(text: &str) -> String {
+pub(crate) fn method(text: &str) -> String {
     let text = text.strip_prefix('/').unwrap_or(text);
     if text.contains('/') { text.to_owned() } else { format!("{text}/") }
 }
@@ -223,14 +223,15 @@ fn subject(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn trace(text: &str) -> Result<[u8; 16], String> {
+/// A trace id.
+pub(crate) fn trace(text: &str) -> Result<[u8; 16], String> {
     let is_trace = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let number = u128::from_str_radix(text, 16).ok().filter(|_| is_trace);
     number.map(u128::to_be_bytes).ok_or_else(|| "write the 32 hexadecimal digits of the trace id".to_owned())
 }
 
 /// A time, as microseconds since 1970-01-01 UTC.
-pub(super) fn unix_us(text: &str) -> Result<i64, String> {
+pub(crate) fn unix_us(text: &str) -> Result<i64, String> {
     let wrong = || "write a time with its zone, such as 2026-05-01T08:00:00Z (RFC 3339)".to_owned();
     let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| wrong())?;
     i64::try_from(time.unix_timestamp_nanos().div_euclid(1000)).map_err(|_| wrong())

@@ -15,7 +15,7 @@ use super::failure::{Failure, address, tell};
 /// Where the log is.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[group(multiple = false)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Configuration of the gateway that keeps the log
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -28,8 +28,8 @@ pub(super) struct Place {
 }
 
 /// A place that was found.
-pub(super) struct Found {
-    pub(super) address: Address,
+pub(crate) struct Found {
+    pub(crate) address: Address,
     /// The gateway's configuration, where it was named.
     pub(super) config: Option<Box<GatewayConfig>>,
 }
@@ -44,7 +44,7 @@ impl Place {
     ///
     /// # Errors
     /// No place was named, or its configuration has errors.
-    pub(super) fn find(&self) -> Result<Found, Failure> {
+    pub(crate) fn find(&self) -> Result<Found, Failure> {
         if let Some(address) = &self.store {
             return Ok(Found { address: address.clone(), config: None });
         }
@@ -64,7 +64,7 @@ impl Place {
 
 impl Found {
     /// Connections that read.
-    pub(super) async fn reader(&self) -> Result<Reader, Failure> {
+    pub(crate) async fn reader(&self) -> Result<Reader, Failure> {
         Ok(Reader::open(&self.address).await?)
     }
 

@@ -96,7 +96,7 @@ impl Shown<'_> {
 }
 
 /// The exchange that an entry belongs to, if to one.
-pub(super) fn exchange(entry: &Entry) -> Option<ExchangeId> {
+pub(crate) fn exchange(entry: &Entry) -> Option<ExchangeId> {
     let bytes: [u8; 16] = entry.exchange_id.as_slice().try_into().ok()?;
     uuid::Uuid::from_bytes(bytes).to_string().parse().ok()
 }
@@ -115,7 +115,7 @@ pub(super) fn entries<'e>(shown: impl IntoIterator<Item = Shown<'e>>, as_json: b
 }
 
 /// Text that does nothing to a terminal and stays on its line: some of it came from callers.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() || turns(c) {
@@ -133,7 +133,7 @@ const fn turns(c: char) -> bool {
 }
 
 /// JSON as one line that does nothing to a terminal: inside of strings only, where such characters can stand.
-pub(super) fn json_line(json: &Json) -> String {
+pub(crate) fn json_line(json: &Json) -> String {
     let mut shown = String::new();
     for c in json.to_string().chars() {
         if c.is_control() || turns(c) {

@@ -72,8 +72,9 @@ fn samples_are_read_and_say_the_defaults() {
                 [evidence]\nstore = \"sqlite:e\"\nkeys = \"k\"\nlog_keys = \"l\"\norigin = \"o\"\n";
     write(&short, text);
     let default = GatewayConfig::load(&short).unwrap_or_else(|errors| panic!("{errors}"));
-    let told =
-        |config: &GatewayConfig| format!("{:?}", (&config.limits, &config.listener, &config.telemetry));
+    let told = |config: &GatewayConfig| {
+        format!("{:?}", (&config.limits, &config.listener, &config.telemetry, &config.traces))
+    };
     assert_eq!(told(&gateway), told(&default), "config/gateway.toml says that it shows the defaults");
     let evidence = &default.evidence;
     for (name, value) in [

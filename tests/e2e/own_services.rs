@@ -28,10 +28,10 @@ use crate::world::{Plan, World, directory, issue, journal, patient, probe::Probe
 
 /// A consumer's connection for typed clients.
 #[derive(Clone)]
-struct Connection(http2::SendRequest<Body>);
+pub(super) struct Connection(http2::SendRequest<Body>);
 
 impl Connection {
-    async fn of(world: &World, system: &str) -> Self {
+    pub(super) async fn of(world: &World, system: &str) -> Self {
         let identity = Identity::load(&world.identity(system)).unwrap();
         let config = identity.client_config(&[b"h2"], Verify::Name).unwrap();
         let (stream, _) = tls::connect(&world.address, config, Duration::from_secs(30)).await.unwrap();

@@ -8,12 +8,13 @@ use crate::{
 };
 
 /// Each library with those of ours that it may import. Only the root package imports all.
-const CRATES: [(&str, &[&str]); 9] = [
+const CRATES: [(&str, &[&str]); 10] = [
     ("proto", &[]),
     ("runtime", &[]),
     ("log", &[]),
     ("evidence", &["ura-log", "ura-proto", "ura-runtime"]),
-    ("gateway", &["ura-evidence", "ura-log", "ura-proto", "ura-runtime"]),
+    ("traces", &["ura-evidence", "ura-runtime"]),
+    ("gateway", &["ura-evidence", "ura-log", "ura-proto", "ura-runtime", "ura-traces"]),
     ("adapters", &["ura-proto", "ura-runtime"]),
     ("adapters/examples/archive", &["ura-adapters"]),
     ("registry-mocks", &["ura-runtime"]),
@@ -24,7 +25,7 @@ const CRATES: [(&str, &[&str]); 9] = [
 /// but for the top: `lib` starts what `serve` does. `forward` stands above `policy` because it takes
 /// the permit (docs/decisions/0001).
 const ROWS: [&[&str]; 7] = [
-    &["lib", "serve"],
+    &["lib", "serve", "traces"],
     &["exchange", "admin", "metrics"],
     &["forward"],
     &["policy", "evidence", "plug", "meter"],

@@ -41,7 +41,7 @@ pub struct Plan {
     pub postgres: bool,
     /// Where evidence is kept.
     pub evidence_store: EvidenceStore,
-    /// Where spans go.
+    /// Where the gateway forwards spans to; then every trace is recorded.
     pub otlp: Option<String>,
     /// Connections of each adapter: with many of them the first is back soon after a crash.
     pub connections: Option<usize>,
@@ -105,7 +105,7 @@ impl Bus {
         let mut adapters = Vec::new();
         for ((system, file, variable, _), url) in ADAPTERS.iter().zip(urls) {
             let contract = if plan.patient { patient_sample(dir.path(), file) } else { sample_of(file) };
-            let more = format!("[limits]\nconnections = {connections}\n{telemetry}");
+            let more = format!("[limits]\nconnections = {connections}\n");
             let config = write_adapter(dir.path(), system, &address, &contract, &more);
             adapters.push(Process::ura("adapter run", &config, &[(variable, url)]));
         }

@@ -1,5 +1,6 @@
 //! Spans of gateway and adapter reach an OTLP receiver that was not written here, in one trace that
-//! continues the caller's and goes on to the register.
+//! continues the caller's and goes on to the register. Adapters give theirs to the gateway, which keeps and forwards
+//! all.
 
 use std::process::Command;
 
@@ -18,7 +19,7 @@ const CALLER: &str = "00f067aa0ba902b7";
 const PORTS_TRIED_MAX: usize = 10;
 
 /// A receiver that prints every span; its gRPC port.
-async fn receiver(folder: &std::path::Path) -> (Process, u16) {
+pub async fn receiver(folder: &std::path::Path) -> (Process, u16) {
     let program = std::env::var("URA_TEST_ROTEL").unwrap_or_else(|_| packaged());
     for _ in 0..PORTS_TRIED_MAX {
         let (grpc, http) = (free_port(), free_port());
@@ -78,9 +79,9 @@ async fn listens(process: &Process, port: u16) -> bool {
 
 /// A span as the receiver printed it.
 #[derive(Debug, Default)]
-struct Printed {
-    service: String,
-    trace: String,
+pub struct Printed {
+    pub service: String,
+    pub trace: String,
     parent: String,
     id: String,
     kind: String,
@@ -88,7 +89,7 @@ struct Printed {
     texts: Vec<String>,
 }
 
-fn printed(lines: &[String]) -> Vec<Printed> {
+pub fn printed(lines: &[String]) -> Vec<Printed> {
     let mut spans: Vec<Printed> = Vec::new();
     let mut service = String::new();
     let mut in_resource = false;
@@ -158,7 +159,7 @@ async fn one_trace_from_the_caller_to_the_register() {
         assert_eq!(found.len(), 1, "{service} {kind}: {all:#?}");
         found[0]
     };
-    let gateway = one("gateway", "SPAN_KIND_SERVER", &method);
+    let gateway = one("ais/gateway", "SPAN_KIND_SERVER", &method);
     let adapter = one("mpb/vehicles", "SPAN_KIND_SERVER", &method);
     let register = one("mpb/vehicles", "SPAN_KIND_CLIENT", "GetVehicle");
     assert_eq!(spans.len(), 3, "{spans:#?}");

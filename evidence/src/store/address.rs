@@ -1,6 +1,6 @@
 //! Addresses of stores. What is shown of one never holds a password.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 
@@ -12,6 +12,15 @@ pub struct Address {
     /// As it may be shown.
     shown: String,
     pub(super) place: Place,
+}
+
+/// Where tables that are no evidence may lie beside it, without one waiting for the other's locks.
+#[derive(Clone, Debug)]
+pub enum Beside {
+    /// A file of its own in the same folder: SQLite has one writer for each file.
+    Sqlite(PathBuf),
+    /// The same database.
+    Postgres(Box<PgConnectOptions>),
 }
 
 /// How a database is reached.
@@ -50,6 +59,19 @@ impl Address {
     pub const fn is_shared(&self) -> bool {
         matches!(self.place, Place::Postgres(_))
     }
+
+    /// The place beside the evidence for tables named `what`: `evidence.db` has `evidence-<what>.db` beside it.
+    #[must_use]
+    pub fn beside(&self, what: &str) -> Beside {
+        match &self.place {
+            Place::Sqlite(options) => {
+                let path = options.get_filename();
+                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+                Beside::Sqlite(path.with_file_name(format!("{stem}-{what}.db")))
+            }
+            Place::Postgres(options) => Beside::Postgres(options.clone()),
+        }
+    }
 }
 
 impl fmt::Display for Address {
@@ -69,6 +91,13 @@ mod tests {
     use super::*;
 
     const SECRET: &str = "sekret-42";
+
+    #[test]
+    fn what_lies_beside_a_file_is_another_file() {
+        let address = Address::parse("sqlite:state/evidence.db").expect("valid");
+        let Beside::Sqlite(path) = address.beside("traces") else { unreachable!("a file") };
+        assert_eq!(path, PathBuf::from("state/evidence-traces.db"));
+    }
 
     #[test]
     fn an_address_never_shows_its_password() {

@@ -46,7 +46,7 @@ type Reflected = ([u8; 32], u64);
 pub(crate) struct OwnService {
     /// `package.Service`.
     name: &'static str,
-    /// What reflection tells of it, a `google.protobuf.FileDescriptorSet`.
+    /// What reflection tells of it, a `google.protobuf.FileDescriptorSet`; empty: nothing.
     descriptor_set: Arc<[u8]>,
     service: Typed,
 }
@@ -61,6 +61,16 @@ impl OwnService {
         S::Future: Send + 'static,
     {
         Self { name: S::NAME, descriptor_set: descriptor_set.into(), service: Typed::new(service) }
+    }
+
+    /// A service of a standard that clients bring along: reflection does not tell of it.
+    pub(crate) fn unreflected<S>(service: S) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Answer, Error = Infallible> + NamedService,
+        S: Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        Self::new(service, Vec::new())
     }
 
     /// Whether a path is one of its methods.
@@ -145,7 +155,7 @@ impl Own {
                 let mut builder = tonic_reflection::server::Builder::configure()
                     .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
                     .with_service_name(service(HEALTH));
-                for typed in self.services.iter() {
+                for typed in self.services.iter().filter(|typed| !typed.descriptor_set.is_empty()) {
                     builder = builder
                         .register_encoded_file_descriptor_set(&typed.descriptor_set)
                         .with_service_name(typed.name);
