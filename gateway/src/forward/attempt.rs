@@ -132,7 +132,7 @@ impl<'s> Attempts<'s> {
         let mut error = match self.flow.within(place.sender().try_send_request(request)).await {
             Err(late) => {
                 place.late();
-                let late = late.with("provider", service.provider.as_str());
+                let late = late.waiting_for(&service.provider);
                 return Tried::Ended(Err(late.outcome(Outcome::MaybeExecuted)));
             }
             Ok(Ok(answer)) => {

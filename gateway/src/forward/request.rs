@@ -78,7 +78,7 @@ pub(crate) async fn receive(reading: &Reading<'_>, body: hyper::body::Incoming) 
     let (mut chunks, mut messages, mut total) = (Vec::new(), Vec::new(), 0usize);
     loop {
         let next = reading.flow.within(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)));
-        let chunk: Bytes = match next.await.map_err(|late| late.with("provider", "the caller"))? {
+        let chunk: Bytes = match next.await.map_err(|late| late.with("side", "the caller"))? {
             None => break,
             Some(Err(error)) => {
                 return Err(malformed("it was reset before its end").cause(error));
