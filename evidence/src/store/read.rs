@@ -15,6 +15,7 @@ use super::{
     log,
     migrations::{self, Standing},
     postgres, search,
+    sqlite::check_sync as check_sqlite,
 };
 
 /// Rows that one question may be answered with.
@@ -72,6 +73,17 @@ impl Reader {
         match migrations::standing(snapshot.link(), &address.to_string()).await? {
             Standing::Current => Ok(reader),
             Standing::Behind => Err(migrations::none(&address.to_string())),
+        }
+    }
+
+    /// Checks that commits to this store sync, as who writes it does before the first one.
+    ///
+    /// # Errors
+    /// [`StoreError::NotSynced`] names the setting and how it is mended.
+    pub async fn check_sync(&self, address: &Address) -> Result<(), StoreError> {
+        match self.snapshot().await? {
+            Snapshot::Sqlite(mut asked) => check_sqlite(&mut asked, &address.to_string()).await,
+            Snapshot::Postgres(mut asked) => postgres::check_sync(&mut asked, &address.to_string()).await,
         }
     }
 
