@@ -26,6 +26,8 @@ mod witness_key;
 
 use std::process::ExitCode;
 
+pub(crate) use place::generation;
+
 use failure::{Ended, Failure, exit_code};
 
 /// Find, prove and check what is recorded

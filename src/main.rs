@@ -5,6 +5,7 @@ mod call;
 mod certs;
 mod contract;
 mod demo;
+mod doctor;
 mod evidence;
 mod exchanges;
 mod gateway;
@@ -28,6 +29,7 @@ struct Ura {
 enum Role {
     /// Run the whole bus on this machine: mock registers, adapters, gateway, and a portal that asks
     Demo(demo::DemoCommand),
+    Doctor(doctor::DoctorCommand),
     /// Call a method of any contract through a gateway
     Call(Box<call::CallCommand>),
     /// Run a gateway
@@ -47,6 +49,7 @@ enum Role {
 fn main() -> ExitCode {
     match Ura::parse().role {
         Role::Demo(command) => command.run(),
+        Role::Doctor(command) => command.run(),
         Role::Call(command) => command.run(),
         Role::Gateway(command) => command.run(),
         Role::Adapter(command) => command.run(),

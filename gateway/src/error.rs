@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use prost::Message as _;
 use tonic_types::{ErrorDetails, StatusExt as _};
 use ura_proto::{
-    ExchangeId, metadata,
+    ExchangeId, SystemId, metadata,
     refusal::{DOMAIN, Language, Reason},
     v1::Outcome,
 };
@@ -43,6 +43,11 @@ impl Refusal {
     pub(crate) fn with(mut self, key: &'static str, value: impl AsRef<str>) -> Self {
         self.details.push((key, value.as_ref().chars().take(DETAIL_CHARS_MAX).collect()));
         self
+    }
+
+    /// Names the provider, and says that it was waited for.
+    pub(crate) fn waiting_for(self, provider: &SystemId) -> Self {
+        self.with("provider", provider.as_str()).with("side", provider.as_str())
     }
 
     /// Says that the call had been sent.
@@ -98,14 +103,18 @@ impl Refusal {
         let mut details = ErrorDetails::new();
         details
             .set_error_info(self.reason.as_str(), DOMAIN, info)
-            .set_localized_message(language.tag(), self.text(language));
+            .set_localized_message(language.tag(), self.text(language) + &language.exchange(exchange));
         if self.reason.status() == tonic::Code::Unavailable {
             details.set_retry_info(Some(self.retry.unwrap_or(RETRY)));
         }
         let status = tonic::Status::with_error_details(
             self.reason.status(),
-            // Whoever has no more than this line can still name the exchange.
-            format!("{}: {} (exchange {exchange})", self.reason, self.text(Language::English)),
+            format!(
+                "{}: {}{}",
+                self.reason,
+                self.text(Language::English),
+                Language::English.exchange(exchange)
+            ),
             details,
         );
         let mut trailers = HeaderMap::with_capacity(4);
@@ -255,6 +264,10 @@ mod tests {
         assert_eq!(trailers[metadata::GRPC_STATUS], "14");
         let status = decode_details(trailers[metadata::GRPC_STATUS_DETAILS].as_bytes()).expect("readable");
         assert!(status.message.contains("never sent"), "{}", status.message);
+        assert!(status.message.ends_with(&format!(" [exchange {exchange}]")), "{}", status.message);
+        let told = tonic::Status::from_header_map(&trailers).expect("a status");
+        let localized = told.get_details_localized_message().expect("a text");
+        assert!(localized.message.ends_with(&format!(" [shkëmbimi {exchange}]")), "{localized:?}");
         assert_eq!(status.details.len(), 3, "retry, info and localized message");
         assert!(!trailers.contains_key("retry-after") && !trailers.contains_key("grpc-retry-pushback-ms"));
     }

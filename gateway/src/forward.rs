@@ -49,7 +49,7 @@ pub(crate) async fn send(
 ) -> Result<(Response<Incoming>, InFlight), Refusal> {
     let service = permit.service();
     if let Some(late) = flow.late() {
-        return Err(late.with("provider", service.key.provider.as_str()));
+        return Err(late.waiting_for(&service.key.provider));
     }
     let inside = unserved::place(service, plugs, limits, flow).await?;
     let patience = (!permit.method().streams()).then(|| service.unary_timeout(limits));

@@ -113,7 +113,8 @@ fn locate<'d>(
         }
         return Err(Refusal::new(Reason::ProviderUnknown)
             .with("provider", named.as_str())
-            .with("contract", &method.contract));
+            .with("contract", &method.contract)
+            .with("providers", list(offers.iter().map(|service| service.key.provider.as_str()))));
     }
     let holding = distinct(grants.iter().filter(|grant| holds(grant, now_unix_us)));
     let candidates = if holding.is_empty() { distinct(grants.iter()) } else { holding };
@@ -206,7 +207,10 @@ fn not_now(grant: &Grant, provider: &SystemId, now_unix_us: i64) -> Refusal {
             .with("until", date(grant.until_unix_us))
             .with("provider", provider.as_str())
     } else {
-        Refusal::new(Reason::GrantNotYetValid).with("grant", &grant.id).with("from", date(grant.from_unix_us))
+        Refusal::new(Reason::GrantNotYetValid)
+            .with("grant", &grant.id)
+            .with("from", date(grant.from_unix_us))
+            .with("provider", provider.as_str())
     }
 }
 

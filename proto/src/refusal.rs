@@ -1,12 +1,18 @@
 //! Refusal reasons: one catalogue of codes, gRPC status codes and texts in three languages.
 //!
-//! To add a reason: add a row to `reasons!` below, refuse with it in the gateway, and write the test
-//! that provokes it (`tests/e2e/refusals.rs` does not compile while a reason has none). A reason's code never
+//! To add a reason: add a row to `reasons!` below and its words to `words.rs`, refuse with it in the gateway, and
+//! write the test that provokes it (`tests/e2e/refusals.rs` does not compile while a reason has none). A reason's code never
 //! changes its meaning; callers branch on it.
+
+mod words;
 
 use std::fmt;
 
 use tonic::Code;
+
+pub use words::Repeat;
+
+use crate::ExchangeId;
 
 /// `google.rpc.ErrorInfo.domain` of every refusal by the bus.
 pub const DOMAIN: &str = "ura";
@@ -69,6 +75,17 @@ impl Language {
             }
         }
         best.1
+    }
+
+    /// What stands behind the sentence of every refusal, so that whoever sees only the text finds the exchange.
+    #[must_use]
+    pub fn exchange(self, exchange: ExchangeId) -> String {
+        let word = match self {
+            Self::English => "exchange",
+            Self::Albanian => "shkëmbimi",
+            Self::Serbian => "razmena",
+        };
+        format!(" [{word} {exchange}]")
     }
 
     /// BCP 47 tag, as `google.rpc.LocalizedMessage.locale`.
@@ -144,24 +161,24 @@ reasons! {
     sr: "{consumer} nije sistem upisan u imenik; operater platforme može da ga upiše";
     /// The system is known but may not ask.
     CallerNotConsumer = "CALLER_NOT_CONSUMER", PermissionDenied, Operator,
-    en: "{consumer} does not have the role consumer in the directory",
-    sq: "{consumer} nuk e ka rolin e konsumatorit në katalog",
-    sr: "{consumer} nema ulogu potrošača u imeniku";
+    en: "{consumer} does not have the role consumer in the directory; the operator of the bus can give it",
+    sq: "{consumer} nuk e ka rolin e konsumatorit në katalog; operatori i platformës mund t'ia japë",
+    sr: "{consumer} nema ulogu potrošača u imeniku; operater platforme može da je dodeli";
     /// No approved contract has this name.
     ServiceUnknown = "SERVICE_UNKNOWN", Unimplemented, Caller,
     en: "no contract {contract} is approved on this bus; check the name, or list them by reflection",
-    sq: "asnjë kontratë {contract} nuk është miratuar në këtë platformë; kontrolloni emrin",
-    sr: "ugovor {contract} nije odobren na ovoj platformi; proverite naziv";
+    sq: "asnjë kontratë {contract} nuk është miratuar në këtë platformë; kontrolloni emrin ose merrni listën me reflection",
+    sr: "ugovor {contract} nije odobren na ovoj platformi; proverite naziv ili ih izlistajte preko reflection";
     /// The contract has no such method.
     MethodUnknown = "METHOD_UNKNOWN", Unimplemented, Caller,
-    en: "{contract} has no method {method}",
-    sq: "{contract} nuk ka metodë {method}",
-    sr: "{contract} nema metodu {method}";
+    en: "{contract} has no method {method}; check the name, or list them by reflection",
+    sq: "{contract} nuk ka metodë {method}; kontrolloni emrin ose merrni listën me reflection",
+    sr: "{contract} nema metodu {method}; proverite naziv ili ih izlistajte preko reflection";
     /// The named provider does not offer the contract.
     ProviderUnknown = "PROVIDER_UNKNOWN", InvalidArgument, Caller,
-    en: "{provider} does not offer {contract}; set ura-provider to one that does",
-    sq: "{provider} nuk e ofron {contract}; vendosni në ura-provider një ofrues tjetër",
-    sr: "{provider} ne nudi {contract}; u ura-provider navedite drugog pružaoca";
+    en: "{provider} does not offer {contract}; set ura-provider to one that does: {providers}",
+    sq: "{provider} nuk e ofron {contract}; vendosni në ura-provider një që e ofron: {providers}",
+    sr: "{provider} ne nudi {contract}; u ura-provider navedite nekog ko nudi: {providers}";
     /// Several providers come into question.
     ProviderAmbiguous = "PROVIDER_AMBIGUOUS", InvalidArgument, Caller,
     en: "several providers of {contract} granted access to {consumer}; name one in ura-provider: {providers}",
@@ -179,9 +196,9 @@ reasons! {
     sr: "dozvola {grant} istekla je {until}; zatražite produženje od {provider}";
     /// The grant's validity has not begun.
     GrantNotYetValid = "GRANT_NOT_YET_VALID", PermissionDenied, Provider,
-    en: "grant {grant} begins at {from}",
-    sq: "leja {grant} fillon më {from}",
-    sr: "dozvola {grant} počinje {from}";
+    en: "grant {grant} begins at {from}; call again then, or ask {provider} for an earlier begin",
+    sq: "leja {grant} fillon më {from}; thirrni pas kësaj kohe, ose kërkoni nga {provider} fillim më të hershëm",
+    sr: "dozvola {grant} počinje {from}; pozovite tada, ili od {provider} zatražite raniji početak";
     /// The grant names other methods.
     MethodNotGranted = "METHOD_NOT_GRANTED", PermissionDenied, Provider,
     en: "the grants of {consumer} for {contract} do not name {method}; ask {provider} to add it",
@@ -194,9 +211,9 @@ reasons! {
     sr: "navedite svrhu upita: postavite ura-purpose na jednu od {purposes}";
     /// The grant names other purposes.
     PurposeNotGranted = "PURPOSE_NOT_GRANTED", PermissionDenied, Provider,
-    en: "{provider} has not granted {method} for the purpose {purpose}; granted: {purposes}",
-    sq: "{provider} nuk e ka lejuar {method} për qëllimin {purpose}; të lejuara: {purposes}",
-    sr: "{provider} nije dozvolio {method} za svrhu {purpose}; dozvoljeno: {purposes}";
+    en: "{provider} has not granted {method} for the purpose {purpose}; set ura-purpose to one that is granted ({purposes}), or ask {provider} to add yours",
+    sq: "{provider} nuk e ka lejuar {method} për qëllimin {purpose}; vendosni në ura-purpose një të lejuar ({purposes}), ose kërkoni nga {provider} ta shtojë",
+    sr: "{provider} nije dozvolio {method} za svrhu {purpose}; u ura-purpose navedite dozvoljenu ({purposes}), ili od {provider} zatražite da je doda";
     /// A write without its key.
     IdempotencyKeyMissing = "IDEMPOTENCY_KEY_MISSING", InvalidArgument, Caller,
     en: "{method} changes the register: send an idempotency-key, the same one when you repeat the call",
@@ -214,24 +231,24 @@ reasons! {
     sr: "grpc-encoding {encoding} nije podržan; koristite identity ili gzip";
     /// The request is not the gRPC message that the contract says.
     RequestMalformed = "REQUEST_MALFORMED", InvalidArgument, Caller,
-    en: "the request cannot be read: {problem}",
-    sq: "kërkesa nuk mund të lexohet: {problem}",
-    sr: "zahtev ne može da se pročita: {problem}";
+    en: "the request cannot be read: {problem}; check it against the contract",
+    sq: "kërkesa nuk mund të lexohet: {problem}; krahasojeni me kontratën",
+    sr: "zahtev ne može da se pročita: {problem}; uporedite ga sa ugovorom";
     /// A message above the limit.
     MessageTooLarge = "MESSAGE_TOO_LARGE", ResourceExhausted, Caller,
-    en: "a message of the {direction} is larger than {bytes_max} bytes",
-    sq: "një mesazh ({direction}) është më i madh se {bytes_max} bajtë",
-    sr: "poruka ({direction}) je veća od {bytes_max} bajtova";
+    en: "a message of the {direction} is larger than {bytes_max} bytes; send or ask for less at once, or as a stream ({outcome})",
+    sq: "një mesazh ({direction}) është më i madh se {bytes_max} bajtë; dërgoni ose kërkoni më pak përnjëherë, ose si rrjedhë ({outcome})",
+    sr: "poruka ({direction}) je veća od {bytes_max} bajtova; šaljite ili tražite manje odjednom, ili kao tok ({outcome})";
     /// No adapter of the register is connected and healthy, or it was lost during the call.
     RegisterUnavailable = "REGISTER_UNAVAILABLE", Unavailable, Provider,
-    en: "the register of {provider} cannot be reached: {problem} ({outcome})",
-    sq: "regjistri i {provider} nuk është i qasshëm: {problem} ({outcome})",
-    sr: "registar {provider} nije dostupan: {problem} ({outcome})";
+    en: "the register of {provider} cannot be reached: {problem}; try again later ({outcome})",
+    sq: "regjistri i {provider} nuk është i qasshëm: {problem}; provoni më vonë ({outcome})",
+    sr: "registar {provider} nije dostupan: {problem}; pokušajte kasnije ({outcome})";
     /// The record of the exchange cannot be made durable.
     EvidenceUnavailable = "EVIDENCE_UNAVAILABLE", Unavailable, Operator,
-    en: "the exchange cannot be recorded, so it is refused; try again later ({outcome})",
-    sq: "shkëmbimi nuk mund të regjistrohet në dëshmi, prandaj refuzohet; provoni më vonë ({outcome})",
-    sr: "razmena ne može da se zabeleži, zato se odbija; pokušajte kasnije ({outcome})";
+    en: "the evidence of the exchange cannot be kept, so it is not answered; try again later ({outcome})",
+    sq: "dëshmia e shkëmbimit nuk mund të ruhet, prandaj nuk jepet përgjigje; provoni më vonë ({outcome})",
+    sr: "dokaz o razmeni ne može da se sačuva, zato nema odgovora; pokušajte kasnije ({outcome})";
     /// The gateway has as many calls in hand as it may.
     Overloaded = "OVERLOADED", Unavailable, Operator,
     en: "the bus has reached its limit of {limit}; try again shortly",
@@ -239,19 +256,19 @@ reasons! {
     sr: "platforma je dostigla granicu {limit}; pokušajte ponovo uskoro";
     /// Time ran out.
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded, Caller,
-    en: "no complete answer of {provider} within the time allowed ({outcome})",
-    sq: "nuk pati përgjigje të plotë nga {provider} brenda afatit ({outcome})",
-    sr: "nije bilo potpunog odgovora od {provider} u dozvoljenom roku ({outcome})";
+    en: "the call did not end within {timeout_ms} ms, waiting for {side}; allow more time where you set less than the bus does ({outcome})",
+    sq: "thirrja nuk përfundoi brenda {timeout_ms} ms, në pritje të {side}; jepni më shumë kohë, nëse keni caktuar më pak se platforma ({outcome})",
+    sr: "poziv nije završen za {timeout_ms} ms, čekajući na {side}; dajte više vremena, ako ste zadali manje nego platforma ({outcome})";
     /// A stream on which nothing moved.
     StreamIdle = "STREAM_IDLE", DeadlineExceeded, Caller,
-    en: "nothing moved on the stream for {idle_ms} ms ({outcome})",
-    sq: "në rrjedhë nuk lëvizi asgjë për {idle_ms} ms ({outcome})",
-    sr: "na toku se ništa nije pomerilo {idle_ms} ms ({outcome})";
+    en: "nothing moved on the stream for {idle_ms} ms, waiting for {side}; keep it moving, or begin anew ({outcome})",
+    sq: "në rrjedhë nuk lëvizi asgjë për {idle_ms} ms, në pritje të {side}; mbajeni në lëvizje ose filloni rishtas ({outcome})",
+    sr: "na toku se ništa nije pomerilo {idle_ms} ms, čekajući na {side}; održavajte ga u pokretu ili počnite iznova ({outcome})";
     /// The adapter's answer is not what its contract says.
     ContractMismatch = "CONTRACT_MISMATCH", Internal, Provider,
-    en: "the answer of {provider} is not what its contract says: {problem} ({outcome})",
-    sq: "përgjigjja e {provider} nuk përputhet me kontratën: {problem} ({outcome})",
-    sr: "odgovor {provider} nije u skladu sa ugovorom: {problem} ({outcome})";
+    en: "the answer of {provider} is not what its contract says: {problem}; tell {provider} ({outcome})",
+    sq: "përgjigjja e {provider} nuk përputhet me kontratën: {problem}; njoftoni {provider} ({outcome})",
+    sr: "odgovor {provider} nije u skladu sa ugovorom: {problem}; obavestite {provider} ({outcome})";
 }
 
 impl fmt::Display for Reason {

@@ -62,6 +62,9 @@ pub enum TlsError {
     /// rustls refused a setting.
     #[error("TLS settings cannot be used")]
     Settings(#[from] rustls::Error),
+    /// The own certificate is not what others of the bus would take.
+    #[error("the own certificate would be refused")]
+    Own(#[source] rustls::Error),
     /// Not `host:port`.
     #[error("`{0}` is not an address: write host:port")]
     Address(String),

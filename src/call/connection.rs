@@ -37,9 +37,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 #[error("{what}\n  try       {advice}")]
 pub(crate) struct ConnectError {
     /// What failed.
-    pub(super) what: String,
+    pub(crate) what: String,
     /// What would be right.
-    pub(super) advice: String,
+    pub(crate) advice: String,
 }
 
 /// Who connects to whom.
@@ -112,9 +112,18 @@ impl Connection {
     /// Connects to `gateway`, `host:port`, with the identity folder `identity`. The gateway must show a
     /// certificate of the folder's `ca.pem` that names `host`.
     pub(crate) async fn open(gateway: &str, identity: &Path) -> Result<Self, ConnectError> {
+        Self::open_verified(gateway, identity, Verify::Name).await
+    }
+
+    /// As [`open`](Self::open), but the gateway is verified as `verify` says.
+    pub(crate) async fn open_verified(
+        gateway: &str,
+        identity: &Path,
+        verify: Verify,
+    ) -> Result<Self, ConnectError> {
         let unusable = |error: TlsError| explain::identity(identity, &error);
         let own = Identity::load(identity).map_err(unusable)?;
-        let config = own.client_config(&[b"h2"], Verify::Name).map_err(unusable)?;
+        let config = own.client_config(&[b"h2"], verify).map_err(unusable)?;
         let dialled = Dialled {
             gateway: gateway.to_owned(),
             identity: identity.to_owned(),

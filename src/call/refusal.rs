@@ -125,14 +125,15 @@ fn advice(reason: Reason, details: &HashMap<String, String>) -> String {
         Reason::CallerNotConsumer => format!("ask the operator to give {} the role consumer", of("consumer")),
         Reason::ServiceUnknown => "check the name of the contract".to_owned(),
         Reason::MethodUnknown => "check the name of the method".to_owned(),
-        Reason::ProviderUnknown => "another --provider, or none where only one has granted access".to_owned(),
+        Reason::ProviderUnknown => format!("--provider with one of: {}", of("providers")),
         Reason::ProviderAmbiguous => format!("--provider with one of: {}", of("providers")),
         Reason::GrantMissing => format!("ask {} for a grant", of("provider")),
         Reason::GrantExpired => format!("ask {} to renew grant {}", of("provider"), of("grant")),
         Reason::GrantNotYetValid => format!("again after {}", of("from")),
         Reason::MethodNotGranted => format!("ask {} to add {} to the grant", of("provider"), of("method")),
-        Reason::PurposeMissing | Reason::PurposeNotGranted => {
-            format!("--purpose with one of: {}", of("purposes"))
+        Reason::PurposeMissing => format!("--purpose with one of: {}", of("purposes")),
+        Reason::PurposeNotGranted => {
+            format!("--purpose with one of: {}; or ask {} for yours", of("purposes"), of("provider"))
         }
         Reason::IdempotencyKeyMissing => "--idempotency-key with a key of your own".to_owned(),
         Reason::MetadataInvalid => format!("mend {}", option_of(of("key"))),

@@ -140,7 +140,7 @@ fn choose(mut logs: Vec<LogRow>, named: Option<&str>, origin: Option<&str>) -> R
 }
 
 /// Which generation of the log `first` a name is, from 1.
-pub(super) fn generation(origin: &str, first: &str) -> Option<u64> {
+pub(crate) fn generation(origin: &str, first: &str) -> Option<u64> {
     match origin.strip_prefix(first)? {
         "" => Some(1),
         rest => rest.strip_prefix('/')?.parse().ok().filter(|generation| *generation > 1),

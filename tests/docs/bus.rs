@@ -67,6 +67,9 @@ fn follow(stream: impl AsyncRead + Unpin + Send + 'static, printed: watch::Sende
 /// `ura demo --dir`, up and walked through.
 pub struct Demo {
     pub gateway: String,
+    /// Where its mock registers are controlled, `http://host:port`.
+    #[allow(dead_code, reason = "not every test target orders faults")]
+    pub control: String,
     running: Running,
     dir: tempfile::TempDir,
 }
@@ -82,7 +85,9 @@ impl Demo {
         let printed = running.wait_for("the demo", up).await;
         let gateway = printed.lines().find_map(|line| line.trim().strip_prefix("gateway listens on "));
         let gateway = gateway.expect("the demo says where its gateway listens").to_owned();
-        let demo = Self { gateway, running, dir };
+        let control =
+            printed.lines().find(|line| line.starts_with("http://")).expect("its last line").to_owned();
+        let demo = Self { gateway, control, running, dir };
         demo.all_registers_answer().await;
         demo
     }

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use tonic_types::ErrorDetails;
-use ura_proto::refusal::{DOMAIN, Language, Reason};
+use ura_proto::refusal::{DOMAIN, Language, Mender, Reason};
 
 use crate::world::{
     Plan, World,
@@ -193,7 +193,18 @@ fn told(reason: Reason, ended: &Ended, details: &ErrorDetails) {
     assert_eq!(details.retry_info().is_some(), unavailable, "{reason} says when to try again, or never");
     let message = ended.trailers["grpc-message"].to_str().unwrap();
     assert!(message.starts_with(reason.as_str()), "{message}");
+    assert!(
+        message.contains(&ended.exchange().to_string()),
+        "the text alone leads to the exchange: {message}"
+    );
+    assert_eq!(info.metadata.contains_key("provider"), names_provider(reason), "{reason}: {info:?}");
     assert!(!message.contains('{') && !message.contains("%7B"), "{message}");
+}
+
+/// Whether it can be known whose register is asked. What the mender has to be told stands in the details.
+fn names_provider(reason: Reason) -> bool {
+    reason.mender() == Mender::Provider
+        || matches!(reason, Reason::ProviderUnknown | Reason::DeadlineExceeded | Reason::StreamIdle)
 }
 
 /// The sentence for a person: the catalogue's, its details filled in.
@@ -202,6 +213,8 @@ fn localized(reason: Reason, language: Language, details: &ErrorDetails) -> Stri
     assert_eq!(localized.locale, language.tag(), "{reason}");
     let mut rest = localized.message.as_str();
     assert!(!rest.contains(['{', '}']), "{reason} in {language:?}: {rest}");
+    let exchange = &details.error_info().expect("an ErrorInfo").metadata["exchange_id"];
+    assert!(rest.ends_with(&format!(" {exchange}]")), "{reason} in {language:?}: {rest}");
     for part in reason.template(language).split('{') {
         let fixed = part.split_once('}').map_or(part, |(_, fixed)| fixed);
         let at = rest.find(fixed).unwrap_or_else(|| panic!("{reason} in {language:?}: `{fixed}` in {rest}"));

@@ -15,6 +15,7 @@ use super::{
     log,
     migrations::{self, Standing},
     postgres, search,
+    sqlite::check_sync as check_sqlite,
 };
 
 /// Rows that one question may be answered with.
@@ -84,6 +85,17 @@ impl Reader {
         };
         let all = usize::try_from(all).unwrap_or(usize::MAX);
         (all.saturating_sub(idle), idle, CONNECTIONS_MAX)
+    }
+
+    /// Checks that commits to this store sync, as who writes it does before the first one.
+    ///
+    /// # Errors
+    /// [`StoreError::NotSynced`] names the setting and how it is mended.
+    pub async fn check_sync(&self, address: &Address) -> Result<(), StoreError> {
+        match self.snapshot().await? {
+            Snapshot::Sqlite(mut asked) => check_sqlite(&mut asked, &address.to_string()).await,
+            Snapshot::Postgres(mut asked) => postgres::check_sync(&mut asked, &address.to_string()).await,
+        }
     }
 
     /// Closes its connections, and those of its clones.

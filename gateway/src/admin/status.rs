@@ -51,7 +51,10 @@ pub(super) fn quoted(text: &str) -> String {
 fn refused(reason: Reason, language: Language, details: &[(&str, &str)]) -> Status {
     let text = |language| {
         let template = reason.template(language).to_owned();
-        details.iter().fold(template, |text, (key, value)| text.replace(&format!("{{{key}}}"), value))
+        // Words of programs, such as `never_sent`, in words of people.
+        details.iter().fold(template, |text, (key, value)| {
+            text.replace(&format!("{{{key}}}"), &value.replace('_', " "))
+        })
     };
     let known = details.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let mender = ("mender".to_owned(), reason.mender().as_str().to_owned());
@@ -92,7 +95,7 @@ mod tests {
         let status = unavailable("password=secret", Language::English);
         assert_eq!(status.code(), Code::Unavailable);
         assert!(!format!("{status:?}").contains("secret"), "{status:?}");
-        assert!(status.message().ends_with("(never_sent)"), "{status:?}");
+        assert!(status.message().ends_with("(never sent)"), "{status:?}");
     }
 
     #[test]

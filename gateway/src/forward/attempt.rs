@@ -135,7 +135,7 @@ impl<'s> Attempts<'s> {
         let mut error = match self.flow.times.of(Waiting::Register, answer).await {
             Err(late) => {
                 place.late();
-                let late = late.with("provider", service.provider.as_str());
+                let late = late.waiting_for(&service.provider);
                 return Tried::Ended(Err(late.outcome(Outcome::MaybeExecuted)));
             }
             Ok(Ok(answer)) => {

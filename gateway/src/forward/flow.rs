@@ -75,7 +75,13 @@ impl Flow {
             return None;
         };
         let idle_ms = self.idle.unwrap_or_default().as_millis();
-        Some(Refusal::new(reason).with("idle_ms", idle_ms.to_string()))
+        // Rounded up: a call is looked at for a moment before its time is counted here.
+        let timeout_ms = self.until.saturating_duration_since(self.began).as_micros().div_ceil(1000);
+        let refusal = Refusal::new(reason);
+        Some(match reason {
+            Reason::StreamIdle => refusal.with("idle_ms", idle_ms.to_string()),
+            _ => refusal.with("timeout_ms", timeout_ms.to_string()),
+        })
     }
 
     /// Waits for something, as long as the call has time.

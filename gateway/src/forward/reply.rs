@@ -329,7 +329,11 @@ impl Forwarded {
 
     /// The bus ends the reply: the adapter sees a reset, the caller why.
     fn give_up(&mut self, refusal: Refusal) {
-        let refusal = refusal.with("provider", self.with.permit.provider().as_str());
+        let provider = self.with.permit.provider();
+        let refusal = match refusal.reason {
+            Reason::DeadlineExceeded | Reason::StreamIdle => refusal.waiting_for(provider),
+            _ => refusal.with("provider", provider.as_str()),
+        };
         match refusal.reason {
             Reason::RegisterUnavailable => drop(self.place.lost()),
             Reason::DeadlineExceeded | Reason::StreamIdle => self.place.late(),

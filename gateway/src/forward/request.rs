@@ -80,7 +80,7 @@ pub(crate) async fn receive(reading: &Reading<'_>, body: hyper::body::Incoming) 
     loop {
         let next = reading.flow.within(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)));
         let next = reading.flow.times.of(Waiting::Caller, next).await;
-        let chunk: Bytes = match next.map_err(|late| late.with("provider", "the caller"))? {
+        let chunk: Bytes = match next.map_err(|late| late.with("side", "the caller"))? {
             None => break,
             Some(Err(error)) => {
                 return Err(malformed("it was reset before its end").cause(error));

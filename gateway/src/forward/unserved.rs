@@ -40,7 +40,7 @@ pub(super) async fn place(
         Some(Err(crowded)) => crowded,
     };
     if let Some(late) = flow.late() {
-        return Err(late.with("provider", service.key.provider.as_str()));
+        return Err(late.waiting_for(&service.key.provider));
     }
     let queue = match crowded {
         Crowded::QueueFull => "full",

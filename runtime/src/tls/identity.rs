@@ -5,17 +5,18 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     client::Resumption,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::NoServerSessionStorage,
+    server::{NoServerSessionStorage, danger::ClientCertVerifier as _},
     sign::{CertifiedKey, SingleCertAndKey},
     version::TLS13,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject};
 
 use super::{
     SpiffeId, TlsError, Verify,
@@ -80,6 +81,18 @@ impl Identity {
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
         self.leaf.fingerprint
+    }
+
+    /// Checks the own certificate as a peer with the same `ca.pem` would at that time, in seconds since 1970-01-01 UTC:
+    /// chain, validity, usage and trust domain.
+    ///
+    /// # Errors
+    /// [`TlsError::Own`] says why it would be refused.
+    pub fn check_chain(&self, unix_s: i64) -> Result<(), TlsError> {
+        let verifier = ClientVerifier::new(&self.roots, &self.provider, &self.leaf.id.trust_domain)?;
+        let (own, above) = self.key.cert.split_first().expect("loading demanded a certificate");
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(unix_s).unwrap_or(0)));
+        verifier.verify_client_cert(own, above, at).map(drop).map_err(TlsError::Own)
     }
 
     /// Settings for a server that requires a client certificate of `ca.pem`; `alpn` in order of
