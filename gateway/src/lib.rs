@@ -61,7 +61,7 @@ pub enum GatewayError {
         /// The folder.
         path: PathBuf,
         /// What is wrong with it.
-        source: TlsError,
+        source: Box<TlsError>,
     },
     /// The certificate names a system that the directory does not know as a gateway.
     #[error(
@@ -107,8 +107,10 @@ impl Gateway {
         let seen = serve::stamp(&config.identity);
         let identity = Identity::load(&config.identity)
             .and_then(|identity| Ok((identity.server_config(&ALPN)?, identity)));
-        let (server_config, identity) =
-            identity.map_err(|source| GatewayError::Identity { path: config.identity.clone(), source })?;
+        let (server_config, identity) = identity.map_err(|source| GatewayError::Identity {
+            path: config.identity.clone(),
+            source: source.into(),
+        })?;
         let (directory, watched) = Directory::open(&config.directory)?;
         let system = gateway_system(&identity, &directory).map_err(GatewayError::NotGateway)?;
         let (evidence, writer) =

@@ -24,13 +24,30 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// The first exchange id in a text; where it has none, the first trace id, alone or in a `traceparent`.
+/// Length of an exchange id as it is always written, with its hyphens; without them it could be a trace id.
+const EXCHANGE_CHARS: usize = 36;
+
+/// What a text names. The bus ends the text of a refusal with `[exchange ID]`, in the caller's language: the last of
+/// those is meant, whatever else is quoted before it. Else it is the first exchange id, or else the first trace id,
+/// alone or in a `traceparent`.
 pub(super) fn wanted(text: &str) -> Option<Wanted> {
-    let words =
-        || text.split(|c: char| !c.is_ascii_hexdigit() && c != '-').map(|word| word.trim_matches('-'));
-    let exchange = words().find_map(|word| word.parse().ok()).map(Wanted::Exchange);
-    let ids = words().flat_map(|word| word.split('-'));
-    exchange.or_else(|| ids.filter(|id| id.len() == 32).find_map(|id| trace(id).ok()).map(Wanted::Trace))
+    // A blank of `grpc-message` as it goes over the wire.
+    let text = text.replace("%20", " ");
+    let ends = || text.rmatch_indices(']').filter_map(|(end, _)| text.get(..end));
+    let named = ends().find_map(|before| exchange(words(before).last()?));
+    let first = || words(&text).find_map(exchange);
+    let of_trace = || words(&text).flat_map(|word| word.split('-')).filter(|id| id.len() == 32);
+    (named.or_else(first).map(Wanted::Exchange))
+        .or_else(|| of_trace().find_map(|id| trace(id).ok()).map(Wanted::Trace))
+}
+
+/// What may be an id.
+fn words(text: &str) -> impl DoubleEndedIterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_hexdigit() && c != '-').map(|word| word.trim_matches('-'))
+}
+
+fn exchange(word: &str) -> Option<ExchangeId> {
+    (word.len() == EXCHANGE_CHARS).then(|| word.parse().ok())?
 }
 
 #[cfg(test)]
@@ -38,11 +55,15 @@ mod tests {
     use super::*;
 
     const EXCHANGE: &str = "019aab3c-5e00-7d11-8a2b-0123456789ab";
+    const OTHER: &str = "019aab3c-5e00-7d11-8a2b-000000000000";
+    /// A trace id that would be an exchange id if hyphens were put into it.
+    const LIKE_EXCHANGE: &str = "019aab3c5e007d118a2b0123456789ab";
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
     #[test]
     fn what_names_a_call() {
         let exchange = Wanted::Exchange(EXCHANGE.parse().expect("valid"));
+        let like = super::trace(LIKE_EXCHANGE).expect("valid");
         let trace = Wanted::Trace(trace(TRACE).expect("valid"));
         for (text, expected) in [
             (EXCHANGE.to_owned(), Some(exchange)),
@@ -57,6 +78,11 @@ mod tests {
             ),
             (format!("{{\"exchange_id\":\"{EXCHANGE}\"}}"), Some(exchange)),
             (format!("({EXCHANGE})"), Some(exchange)),
+            (format!("GRANT_MISSING: ask arc for a grant [exchange {EXCHANGE}]"), Some(exchange)),
+            (format!("metadata {OTHER} is not valid [razmena {EXCHANGE}]; see [1]"), Some(exchange)),
+            (format!("GRANT_MISSING:%20ask%20arc%20[exchange%20{EXCHANGE}]"), Some(exchange)),
+            (format!("{EXCHANGE}, not {OTHER}"), Some(exchange)),
+            (LIKE_EXCHANGE.to_owned(), Some(Wanted::Trace(like))),
             (format!("Shkëmbimi {EXCHANGE}–"), Some(exchange)),
             ("a refusal without an id".to_owned(), None),
             (TRACE.get(1..).expect("ASCII").to_owned(), None),

@@ -1,5 +1,6 @@
 //! What an adapter's answer must be before anything of it goes on. Knows no records.
 
+use http::HeaderMap;
 use ura_proto::{metadata, refusal::Reason, v1::Outcome};
 
 use crate::{call::Encoding, error::Refusal};
@@ -22,6 +23,13 @@ pub(super) fn encoding(head: &http::response::Parts) -> Option<Encoding> {
         Some(b"gzip") => Some(Encoding::Gzip),
         Some(_) => None,
     }
+}
+
+/// The status that trailers tell; `None` where it is not one code of gRPC.
+pub(super) fn status(trailers: &HeaderMap) -> Option<u32> {
+    let mut values = trailers.get_all(metadata::GRPC_STATUS).iter();
+    let only = values.next().filter(|_| values.next().is_none())?;
+    only.to_str().ok()?.parse().ok().filter(|code| *code <= 16)
 }
 
 /// An answer that is not what its contract says. The register had answered.

@@ -22,7 +22,7 @@ use ura_proto::{
 };
 
 use super::{
-    answer::{encoding, mismatch, not_grpc},
+    answer::{encoding, mismatch, not_grpc, status},
     flow::Flow,
     headers::clean,
     look::{Direction, Look},
@@ -294,14 +294,7 @@ impl Forwarded {
 
     /// The adapter ended the reply.
     fn ended(&mut self, mut trailers: HeaderMap) {
-        let mut values = trailers.get_all(metadata::GRPC_STATUS).iter();
-        let status = values
-            .next()
-            .filter(|_| values.next().is_none())
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.parse::<u32>().ok())
-            .filter(|code| *code <= 16);
-        let Some(status) = status else {
+        let Some(status) = status(&trailers) else {
             return self.give_up(mismatch("its grpc-status is not a status code"));
         };
         if status == DEADLINE_EXCEEDED
