@@ -13,6 +13,8 @@ mod pages;
 mod prometheus;
 #[path = "metrics/rules.rs"]
 mod rules;
+#[path = "metrics/spans.rs"]
+mod spans;
 #[path = "metrics/table.rs"]
 mod table;
 mod world;

@@ -4,6 +4,7 @@
 mod answer;
 mod attempt;
 mod flow;
+mod forwarding;
 mod headers;
 mod look;
 mod outgoing;
@@ -26,9 +27,10 @@ use crate::{
 
 use attempt::Attempts;
 pub(crate) use flow::Flow;
+pub(crate) use forwarding::Forwarding;
 pub(crate) use headers::Sending;
 pub(crate) use outgoing::Reply;
-pub(crate) use reply::{Forwarded, Forwarding};
+pub(crate) use reply::Forwarded;
 pub(crate) use request::{Reading, receive};
 
 /// Sends a permitted call to an adapter, once its service has a place for it, and returns the head of its

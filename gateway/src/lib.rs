@@ -18,8 +18,13 @@ mod policy;
 mod serve;
 mod traces;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use rustls::ServerConfig;
 use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 use ura_evidence::{
     seal::{WatchOthers, watch_others},
@@ -105,12 +110,7 @@ impl Gateway {
         shutdown: Shutdown,
     ) -> Result<Self, GatewayError> {
         let seen = serve::stamp(&config.identity);
-        let identity = Identity::load(&config.identity)
-            .and_then(|identity| Ok((identity.server_config(&ALPN)?, identity)));
-        let (server_config, identity) = identity.map_err(|source| GatewayError::Identity {
-            path: config.identity.clone(),
-            source: source.into(),
-        })?;
+        let (server_config, identity) = own_identity(&config.identity)?;
         let (directory, watched) = Directory::open(&config.directory)?;
         let system = gateway_system(&identity, &directory).map_err(GatewayError::NotGateway)?;
         let (evidence, writer) =
@@ -136,13 +136,10 @@ impl Gateway {
             clock,
             shutdown: shutdown.clone(),
             held: HeldBytes::default(),
-            sampling: Sampling {
-                ratio: config.telemetry.sample_ratio,
-                slow: Duration::from_millis(config.traces.slow_ms),
-            },
+            sampling: Sampling { ratio: config.telemetry.sample_ratio, slow_ms: config.traces.slow_ms },
             started: Instant::now(),
         });
-        let numbers = numbers(&bus, listener.counters());
+        let numbers = numbers(&bus, listener.counters(), &traces);
         let trust_domain = identity.spiffe_id().trust_domain.clone();
         tracing::info!(%address, trust_domain, version = %directory.load().version, "the gateway listens");
         let metadata_bytes_max = bus.limits.metadata_bytes_max;
@@ -202,13 +199,20 @@ impl Gateway {
     }
 }
 
+/// Its certificate, and how it meets those who connect.
+fn own_identity(path: &Path) -> Result<(Arc<ServerConfig>, Identity), GatewayError> {
+    Identity::load(path)
+        .and_then(|identity| Ok((identity.server_config(&ALPN)?, identity)))
+        .map_err(|source| GatewayError::Identity { path: path.to_owned(), source: source.into() })
+}
+
 /// The listener of its metrics.
 fn show_at(config: MetricsConfig) -> Result<MetricsListener, GatewayError> {
     MetricsListener::bind(config).map_err(|source| GatewayError::Listen { address: config.listen, source })
 }
 
 /// Where its metrics come from.
-fn numbers(bus: &Bus, port: Arc<ListenerCounters>) -> metrics::Sources {
+fn numbers(bus: &Bus, port: Arc<ListenerCounters>, traces: &Traces) -> metrics::Sources {
     metrics::Sources {
         directory: bus.directory.clone(),
         evidence: bus.evidence.clone(),
@@ -218,6 +222,7 @@ fn numbers(bus: &Bus, port: Arc<ListenerCounters>) -> metrics::Sources {
         calls: bus.calls.clone(),
         held: bus.held.clone(),
         port,
+        spans: traces.sink().counters().clone(),
     }
 }
 

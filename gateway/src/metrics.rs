@@ -10,6 +10,7 @@ mod evidence;
 mod exchanges;
 mod process;
 mod services;
+mod spans;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use ura_runtime::{
     process::Shutdown,
     tls::ListenerCounters,
 };
+use ura_traces::queue::Counters;
 
 use crate::{call::body::HeldBytes, config::Limits, directory::Directory, meter::Meters, plug::Plugs};
 
@@ -41,6 +43,8 @@ pub(crate) struct Sources {
     pub(crate) held: HeldBytes,
     /// What the port has seen.
     pub(crate) port: Arc<ListenerCounters>,
+    /// What became of spans.
+    pub(crate) spans: Arc<Counters>,
 }
 
 /// Shows the numbers until the drain: a process that takes over shows its own from then on.
@@ -61,6 +65,7 @@ fn page(sources: &Sources) -> Page {
     services::put(&mut page, sources);
     evidence::put(&mut page, &sources.evidence);
     bus::put(&mut page, sources);
+    spans::put(&mut page, &sources.spans);
     process::put(&mut page);
     page
 }

@@ -235,6 +235,7 @@ async fn labels_are_of_closed_sets_and_promtool_approves_the_page() {
             "kind" => &["read", "write"],
             "health" => &["no-adapter", "not-serving", "failing", "trying", "impaired", "serving"],
             "state" => &["busy", "idle"],
+            "way" => &["own", "store", "collector"],
             "role" => &["consumer", "adapter", "gateway"],
             "system" => &["ais/portal", "ais/other", "ais/gateway", "arc/probe", "_other"],
             "le" => continue,

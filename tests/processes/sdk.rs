@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::{
     bus::{Bus, Plan, VEHICLES},
     clients::python,
+    portal::{frame, purpose},
     process::{Process, ura},
     spans::{printed, receiver},
     world::patient,
@@ -145,4 +146,27 @@ async fn exchanges_are_listed_and_followed() {
     // One trace in a hundred is sampled here; what was refused has its span all the same.
     let picture = shown(&bus, &[&refused.to_string()], |shown| shown.contains('|')).await;
     assert!(picture.contains(&format!("ais/gateway  {method}  INVALID_ARGUMENT ")), "{picture}");
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_left_has_its_span_where_it_was_slow() {
+    let mut bus = Bus::without_gateway(Plan { patient: true, ..Plan::default() }).await;
+    let config = bus.path("gateway.toml");
+    let text = std::fs::read_to_string(&config).expect("the configuration");
+    std::fs::write(&config, text + "[traces]\nslow_ms = 0\n").expect("written");
+    bus.gateway = Some(bus.start_gateway().await);
+    bus.plugged(bus.gateway()).await;
+    bus.fault("vehicles", json!({ "delay_ms": 60_000 })).await;
+    let method = format!("{VEHICLES}/GetVehicle");
+    // One that is not sampled: its id lies at the end of all.
+    let id = "4bf92f3577b34da6a3ce929dffffffff";
+    let trace_of = format!("00-{id}-00f067aa0ba902b7-01");
+    let metadata = [("ura-purpose", purpose(&method)), ("traceparent", trace_of.as_str())];
+    let mut call = bus.portal().await.client.start(&format!("/{method}"), &metadata);
+    call.bytes(frame(&method, json!({ "plate": bus.population.vehicles[0].plate }))).await;
+    call.close();
+    bus.requests_until("vehicles", |log| log.iter().any(|request| request["state"] == "open")).await;
+    call.abandon();
+    let picture = shown(&bus, &[id], |shown| shown.contains('|')).await;
+    assert!(picture.contains(&format!("ais/gateway  {method}  CANCELLED\n")), "{picture}");
 }

@@ -36,6 +36,9 @@ static OTHER: LazyLock<Arc<str>> = LazyLock::new(|| "_OTHER".into());
 /// exceeded, unimplemented, internal, unavailable, data loss.
 const SERVER_ERRORS: [u32; 6] = [2, 4, 12, 13, 14, 15];
 
+/// gRPC status of a call whose caller went away.
+const CANCELLED: u32 = 1;
+
 /// Calls of one second whose spans are recorded because of their traces' ids: those are the callers' to choose.
 const SAMPLED_PER_S_MAX: u64 = 500;
 
@@ -48,18 +51,23 @@ pub(crate) struct Sampling {
     /// Share of traces that are recorded from their beginning.
     pub(crate) ratio: f64,
     /// A call that takes this long is recorded in any case.
-    pub(crate) slow: Duration,
+    pub(crate) slow_ms: u64,
 }
 
-/// A call's span; ended when dropped at the latest.
-#[derive(Default)]
-pub(crate) enum Span {
-    /// Nobody looks.
-    #[default]
+/// A call's span, which ends when it is dropped: by then the last word to the caller is known.
+pub(crate) struct Span {
+    recorded: Recorded,
+    /// What the caller is told: a status, and the reason where it comes from the bus.
+    ended: (u32, Option<Reason>),
+}
+
+/// How a span is recorded.
+enum Recorded {
+    /// Not at all: nobody looks.
     Off,
-    /// It is recorded.
+    /// From its beginning.
     Live(BoxedSpan),
-    /// It is recorded if the call ends badly or late.
+    /// If the call ends badly or late.
     Late(Late),
 }
 
@@ -81,9 +89,12 @@ pub(crate) struct Late {
 /// the call's trace to the span, so that the adapter continues from here. A caller's wish to be sampled is
 /// not a right: the ratio decides.
 pub(crate) fn begin(call: &mut Call, method: Option<&Arc<str>>, sampling: Sampling) -> Span {
-    if !telemetry::tracing_enabled() {
-        return Span::Off;
-    }
+    let recorded =
+        if telemetry::tracing_enabled() { recorded(call, method, sampling) } else { Recorded::Off };
+    Span { recorded, ended: (CANCELLED, None) }
+}
+
+fn recorded(call: &mut Call, method: Option<&Arc<str>>, sampling: Sampling) -> Recorded {
     call.trace.sampled = within(&call.trace, sampling.ratio) && has_place(call.arrived_unix_us);
     if !call.trace.sampled {
         let parent = call.trace_continued.then_some(call.trace.span_id);
@@ -91,7 +102,7 @@ pub(crate) fn begin(call: &mut Call, method: Option<&Arc<str>>, sampling: Sampli
             // The same as of a span that is recorded: the adapter's parent is this hop.
             call.trace = call.trace.child();
         }
-        return Span::Late(Late {
+        return Recorded::Late(Late {
             method: method.cloned().unwrap_or_else(|| OTHER.clone()),
             consumer: call.consumer.clone(),
             provider: None,
@@ -100,7 +111,7 @@ pub(crate) fn begin(call: &mut Call, method: Option<&Arc<str>>, sampling: Sampli
             parent,
             arrived: call.arrived,
             arrived_unix_us: call.arrived_unix_us,
-            slow: sampling.slow,
+            slow: Duration::from_millis(sampling.slow_ms),
         });
     }
     let method = method.map_or("_OTHER", |method| method.trim_start_matches('/'));
@@ -122,7 +133,7 @@ pub(crate) fn begin(call: &mut Call, method: Option<&Arc<str>>, sampling: Sampli
     span.set_attribute(KeyValue::new("rpc.method", method.to_owned()));
     span.set_attribute(KeyValue::new("ura.exchange_id", call.exchange.to_string()));
     span.set_attribute(KeyValue::new("ura.consumer", call.consumer.as_str().to_owned()));
-    Span::Live(span)
+    Recorded::Live(span)
 }
 
 /// Whether a trace is among those recorded: by its id, so that every gateway decides alike.
@@ -143,20 +154,27 @@ fn has_place(unix_us: i64) -> bool {
 impl Span {
     /// Names who is to answer.
     pub(crate) fn provider(&mut self, provider: &SystemId) {
-        match self {
-            Self::Off => {}
-            Self::Live(span) => {
+        match &mut self.recorded {
+            Recorded::Off => {}
+            Recorded::Live(span) => {
                 span.set_attribute(KeyValue::new("ura.provider", provider.as_str().to_owned()));
             }
-            Self::Late(late) => late.provider = Some(provider.clone()),
+            Recorded::Late(late) => late.provider = Some(provider.clone()),
         }
     }
 
-    /// Ends the span with the status that the caller is given.
+    /// Notes the status that the caller is given. The last word counts; without one, the caller went away.
     pub(crate) fn end(&mut self, status: u32, refusal: Option<Reason>) {
-        match std::mem::take(self) {
-            Self::Off => {}
-            Self::Live(mut span) => {
+        self.ended = (status, refusal);
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        let (status, refusal) = self.ended;
+        match &mut self.recorded {
+            Recorded::Off => {}
+            Recorded::Live(span) => {
                 span.set_attribute(KeyValue::new("rpc.response.status_code", code_name(status)));
                 if let Some(reason) = refusal {
                     span.set_attribute(KeyValue::new("error.type", reason.as_str()));
@@ -166,7 +184,7 @@ impl Span {
                 }
                 span.end();
             }
-            Self::Late(late) => {
+            Recorded::Late(late) => {
                 let took = late.arrived.elapsed();
                 if refusal.is_some() || SERVER_ERRORS.contains(&status) || took >= late.slow {
                     relay::submit(late.span(took, status, refusal));

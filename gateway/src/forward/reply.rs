@@ -5,7 +5,6 @@ use std::{
     collections::VecDeque,
     future::Future as _,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -15,15 +14,11 @@ use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use ura_evidence::writer::Ticket;
-use ura_proto::{
-    metadata,
-    refusal::{Language, Reason},
-    v1::Outcome,
-};
+use ura_proto::{metadata, refusal::Reason, v1::Outcome};
 
 use super::{
     answer::{encoding, mismatch, not_grpc, status},
-    flow::Flow,
+    forwarding::Forwarding,
     headers::clean,
     look::{Direction, Look},
     outgoing::Reply,
@@ -33,43 +28,18 @@ use crate::{
         Encoding,
         body::{BodyError, Guarded},
         frame::{FrameError, Frames},
-        span::Span,
-        streams::Stream,
         watched,
     },
-    config::Limits,
-    directory::ServiceKey,
     error::{Refusal, without_own_error_info},
-    evidence::{Ended, Ledger, unavailable},
-    meter::{Meter, Waiting},
+    evidence::{Ended, unavailable},
+    meter::Waiting,
     plug::InFlight,
-    policy::Permit,
 };
 
 /// gRPC status of a deadline.
 const DEADLINE_EXCEEDED: u32 = 4;
 /// gRPC status of a server that cannot answer now.
 const UNAVAILABLE: u32 = 14;
-
-/// What a reply is forwarded with.
-pub(crate) struct Forwarding {
-    /// What permits it.
-    pub(crate) permit: Permit,
-    /// Its records.
-    pub(crate) ledger: Arc<Ledger>,
-    /// Limits of messages and streams.
-    pub(crate) limits: Arc<Limits>,
-    /// Language of refusals.
-    pub(crate) language: Language,
-    /// How long it may go on.
-    pub(crate) flow: Arc<Flow>,
-    /// Its place among the calls in hand, until dropped.
-    pub(crate) _slot: (tokio::sync::OwnedSemaphorePermit, Stream<ServiceKey>),
-    /// Its span, where it is traced.
-    pub(crate) span: Span,
-    /// Counts it.
-    pub(crate) meter: Meter,
-}
 
 /// An adapter's reply.
 pub(crate) struct Forwarded {
@@ -181,7 +151,7 @@ impl Forwarded {
                     Poll::Ready(Some(_)) => self.end = End::Trailers(trailers),
                     Poll::Ready(None) => {
                         let refusal = unavailable().outcome(self.with.ledger.outcome());
-                        self.with.meter.end(refusal.status(), Some(refusal.reason));
+                        self.with.told(refusal.status(), Some(refusal.reason));
                         self.end = End::Trailers(self.refusal(&refusal));
                     }
                 },
@@ -346,8 +316,7 @@ impl Forwarded {
         self.body = None;
         self.with.flow.over();
         watched::watch(None);
-        self.with.span.end(status, refusal);
-        self.with.meter.end(status, refusal);
+        self.with.told(status, refusal);
         let ticket = self.with.ledger.close(Ended { status, outcome, refusal });
         if let Some(receipt) = self.with.ledger.receipt() {
             trailers.insert(metadata::RECEIPT, receipt);
@@ -389,7 +358,7 @@ impl Drop for Forwarded {
             self.place.late();
             let outcome = Outcome::MaybeExecuted;
             let ended = Ended { status: late.status(), outcome, refusal: Some(late.reason) };
-            self.with.meter.end(late.status(), Some(late.reason));
+            self.with.told(late.status(), Some(late.reason));
             drop(self.with.ledger.close(ended));
         }
         self.with.meter.forwarded(&self.with.flow.times, self.with.ledger.bytes());
