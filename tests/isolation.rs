@@ -30,7 +30,7 @@ const LOAD: f64 = 0.7;
 
 /// A phase: until the state is the phase's own, and what is measured of it.
 const SETTLE: Duration = Duration::from_millis(1500);
-const MEASURED: Duration = Duration::from_secs(6);
+const MEASURED: Duration = Duration::from_secs(3);
 
 /// Replies of 1 MB that nobody reads, on the connection that all calls share.
 const UNREAD: usize = 200;
@@ -65,7 +65,7 @@ const TROUBLE: [(&str, Trouble); 4] = [
 fn wanted(mut arguments: impl Iterator<Item = String>) -> Option<Wanted> {
     // Cargo runs every test target, with words of its own.
     arguments.next().filter(|first| first == "measure")?;
-    let mut wanted = Wanted { rounds: 12, trouble: TROUBLE.map(|(_, trouble)| trouble).into() };
+    let mut wanted = Wanted { rounds: 30, trouble: TROUBLE.map(|(_, trouble)| trouble).into() };
     while let Some(argument) = arguments.next() {
         let value = arguments.next().expect(USAGE);
         match argument.as_str() {

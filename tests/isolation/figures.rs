@@ -99,14 +99,15 @@ impl fmt::Display for Figures {
         let cpu = |ticks: u64| f64::from(u32::try_from(ticks).unwrap_or(u32::MAX));
         writeln!(out, "\nCPU of all parties: times {:.3}", 2.0 * cpu(with) / cpu(without).max(1.0))?;
         for (name, rounds) in NAMES.iter().zip(&self.rounds) {
-            let found = median(rounds.iter().map(Round::ratio).collect());
+            let [low, found, high] = quartiles(rounds.iter().map(Round::ratio).collect());
             let control = median(rounds.iter().map(Round::control).collect());
             let word = if found <= P99_RATIO_MAX { "within" } else { "ABOVE" };
             let (before, with, after) = errors(rounds);
             writeln!(
                 out,
-                "{name}: p99 times {found:.3}, {word} {P99_RATIO_MAX:.2} (without trouble times {control:.3}); \
-                 errors {before}, {with}, {after}"
+                "{name}: p99 times {found:.3}, {word} {P99_RATIO_MAX:.2} ({of} rounds, half of them {low:.2} to \
+                 {high:.2}; without trouble times {control:.3}); errors {before}, {with}, {after}",
+                of = rounds.len()
             )?;
             // Exchange ids differ, so that each error does.
             let errors = rounds.iter().flat_map(|Round { before, with, after }| {
@@ -133,9 +134,14 @@ fn errors(rounds: &[Round]) -> (usize, usize, usize) {
     })
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+fn median(values: Vec<f64>) -> f64 {
+    quartiles(values)[1]
+}
+
+/// A quarter of the values is below the first, a half below the second, a quarter above the third.
+fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
+    [1, 2, 3].map(|quarter| values.get(values.len() * quarter / 4).copied().unwrap_or(0.0))
 }
 
 /// A percentile in microseconds.
