@@ -72,7 +72,7 @@ pub(super) async fn check(config: &EvidenceConfig, clock: &Clock, report: &mut R
         Err(error) => {
             report.add(Finding::problem("store", &error, advice(&error)));
             // The modes of the keys are looked at all the same.
-            log_keys(config, &config.origin, None, report);
+            log_keys(config, &config.origin, report);
             None
         }
     }
@@ -123,7 +123,11 @@ async fn log(
         Finding::ok("log", format!("{} has {} entries", log.origin, log.size))
     });
     checkpoint(reader, &log, config, clock, report).await?;
-    log_keys(config, &log.origin, Some(log.size), report);
+    if let Some(held) = log_keys(config, &log.origin, report) {
+        // Read after the note: the log may have grown since it was read, and the note with it.
+        let now = reader.logs().await?.into_iter().find(|row| row.log == log.log);
+        report.add(rollback(held, now.map_or(0, |row| row.size)));
+    }
     entries(reader, &log, clock, report).await
 }
 
@@ -162,35 +166,36 @@ async fn checkpoint(
     Ok(())
 }
 
-/// The keys that sign, their modes, and the checkpoint that is held beside them.
-fn log_keys(config: &EvidenceConfig, origin: &str, size: Option<u64>, report: &mut Report) {
+/// The keys that sign and their modes; how many entries the checkpoint covers that is held beside them.
+fn log_keys(config: &EvidenceConfig, origin: &str, report: &mut Report) -> Option<u64> {
     let keys = match LogKeys::read(&config.log_keys, origin) {
         Ok(keys) => keys,
         Err(error) => {
             let todo = "the gateway does not start like this: see Keys";
-            return report.add(Finding::problem("log keys", error, todo));
+            report.add(Finding::problem("log keys", error, todo));
+            return None;
         }
     };
     let what = format!("{} of {origin}, in {}", keys.keys().len(), config.log_keys.display());
     report.add(Finding::ok("log keys", what));
-    let held = match keys.read_held() {
-        Ok(held) => held,
+    match keys.read_held() {
+        // The size of the tree stands in the second line (<https://c2sp.org/tlog-checkpoint>).
+        Ok(held) => held.and_then(|note| note.lines().nth(1)?.parse().ok()),
         Err(error) => {
             let todo = "without it a log that was rolled back is not found out: mend its mode";
-            return report.add(Finding::problem("rollback", error, todo));
+            report.add(Finding::problem("rollback", error, todo));
+            None
         }
-    };
-    // The size of the tree stands in the second line (<https://c2sp.org/tlog-checkpoint>).
-    let held = held.and_then(|note| note.lines().nth(1)?.parse::<u64>().ok());
-    if let (Some(held), Some(size)) = (held, size) {
-        report.add(if held > size {
-            let what =
-                format!("the checkpoint held beside the keys covers {held} entries, the store has {size}");
-            Finding::problem("rollback", what, "somebody put back an old store: see Backup and restore")
-        } else {
-            Finding::ok("rollback", "the store has all that the checkpoint beside the keys covers")
-        });
     }
+}
+
+/// Whether the store has what the checkpoint beside the keys covers; both in entries.
+fn rollback(held: u64, size: u64) -> Finding {
+    if held > size {
+        let what = format!("the checkpoint held beside the keys covers {held} entries, the store has {size}");
+        return Finding::problem("rollback", what, "somebody put back an old store: see Backup and restore");
+    }
+    Finding::ok("rollback", "the store has all that the checkpoint beside the keys covers")
 }
 
 /// What stands in the log: gaps, and how the gateway was started.

@@ -57,6 +57,29 @@ async fn a_sound_bus_is_sound() {
 }
 
 #[tokio::test]
+async fn a_log_that_grows_meanwhile_was_not_rolled_back() {
+    let rig = Rig::start().await;
+    let dir = shown(&rig.demo.path());
+    let traffic = async {
+        loop {
+            rig.ask_for_an_invoice().await;
+        }
+    };
+    let doctors = async {
+        for _ in 0..3 {
+            let said = doctor(&["--dir", &dir]).await;
+            said.says("ok", "rollback", "has all");
+            said.says("ok", "checkpoint", "covers all");
+        }
+    };
+    tokio::select! {
+        () = traffic => {}
+        () = doctors => {}
+    }
+    rig.demo.end().await;
+}
+
+#[tokio::test]
 async fn faults_of_certificates_and_keys_are_told() {
     let rig = Rig::start().await;
     let with = async |name: &str| rig.gateway_with(IDENTITY, &format!("identity = \"pki/{name}\"")).await;
