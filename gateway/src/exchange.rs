@@ -12,7 +12,10 @@ use tokio::{
     time::Instant,
 };
 use ura_evidence::writer::Evidence;
-use ura_proto::{SystemId, refusal::Reason};
+use ura_proto::{
+    SystemId,
+    refusal::{Reason, Term},
+};
 use ura_runtime::{clock::Clock, process::Shutdown};
 
 use crate::{
@@ -59,7 +62,7 @@ pub(crate) struct Bus {
 impl Bus {
     /// A place among the calls in hand.
     fn slot(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        let full = |_| Refusal::new(Reason::Overloaded).with("limit", "calls in hand");
+        let full = |_| Refusal::new(Reason::Overloaded).term("limit", Term::CallsOfBus);
         self.calls.clone().try_acquire_owned().map_err(full)
     }
 }
@@ -81,7 +84,7 @@ impl Asker {
         let service = &permit.service().key;
         self.streams.take(service).ok_or_else(|| {
             Refusal::new(Reason::Overloaded)
-                .with("limit", "calls in hand at this register on one connection")
+                .term("limit", Term::CallsOfConnection)
                 .with("provider", service.provider.as_str())
         })
     }
