@@ -261,6 +261,10 @@ async fn look_after_logs(watch: WatchOthers, evidence: Evidence, shutdown: Shutd
 fn own_services(sources: &admin::Sources, plugs: &Arc<Plugs>, traces: &Traces) -> Own {
     let evidence =
         OwnService::new(admin::evidence_service(sources), admin::descriptor_set("ura.v1.EvidenceService"));
-    let spans = OwnService::unreflected(admin::trace_service(sources.directory.clone(), traces.sink()));
+    let spans = OwnService::unreflected(admin::trace_service(
+        sources.directory.clone(),
+        traces.sink(),
+        sources.clock.clone(),
+    ));
     Own::new(sources.directory.clone(), plugs.clone(), sources.shutdown.clone(), vec![evidence, spans])
 }
