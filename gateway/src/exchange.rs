@@ -76,6 +76,8 @@ pub(crate) struct Asker {
     pub(crate) certificate: [u8; 32],
     /// The calls in hand on the connection.
     pub(crate) streams: Arc<Streams<ServiceKey>>,
+    /// How many spans of its calls are recorded.
+    pub(crate) spans: Arc<span::Share>,
 }
 
 impl Asker {
@@ -101,7 +103,7 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
     let (mut call, readable) = Call::read(&head, consumer, certificate, bus.clock.unix_us());
     let directory = bus.directory.load();
     let method = directory.methods.get(&*call.path);
-    let mut span = span::begin(&mut call, method.map(|method| &method.path), bus.sampling);
+    let mut span = span::begin(&mut call, method.map(|method| &method.path), &bus.sampling, &asker.spans);
     let mut meter =
         Meter::new(&bus.meters, &directory, &call.consumer, method.map(AsRef::as_ref), call.arrived);
     let ledger = Arc::new(Ledger::new(&bus.evidence, &call));

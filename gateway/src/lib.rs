@@ -42,7 +42,10 @@ use ura_runtime::{
 
 pub use directory::{Outline, check as check_directory};
 
-use call::{body::HeldBytes, span::Sampling};
+use call::{
+    body::HeldBytes,
+    span::{Sampling, Shares},
+};
 use config::GatewayConfig;
 use directory::Directory;
 use evidence::directory_change;
@@ -136,7 +139,11 @@ impl Gateway {
             clock,
             shutdown: shutdown.clone(),
             held: HeldBytes::default(),
-            sampling: Sampling { ratio: config.telemetry.sample_ratio, slow_ms: config.traces.slow_ms },
+            sampling: Sampling {
+                ratio: config.telemetry.sample_ratio,
+                slow_ms: config.traces.slow_ms,
+                shares: Shares::default(),
+            },
             started: Instant::now(),
         });
         let numbers = numbers(&bus, listener.counters(), &traces);
