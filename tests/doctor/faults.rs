@@ -45,6 +45,7 @@ async fn a_sound_bus_is_sound() {
         ("clock", "as 127.0.0.1:"),
         ("plug", "ks.tax.v1.PropertyTaxService is answered by atk/property-tax"),
         ("plug", "ura.v1.SubjectAccessService is answered by ais/gateway"),
+        ("plug", "ks.vehicles.v1.VehicleService is answered on this bus, by mpb/vehicles if nobody else"),
         ("adapter file", "ks.vehicles.v1.VehicleService"),
     ] {
         said.says("ok", check, what);
