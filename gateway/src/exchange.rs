@@ -12,7 +12,10 @@ use tokio::{
     time::Instant,
 };
 use ura_evidence::writer::Evidence;
-use ura_proto::{SystemId, refusal::Reason};
+use ura_proto::{
+    SystemId,
+    refusal::{Reason, Term},
+};
 use ura_runtime::{clock::Clock, process::Shutdown};
 
 use crate::{
@@ -59,7 +62,7 @@ pub(crate) struct Bus {
 impl Bus {
     /// A place among the calls in hand.
     fn slot(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        let full = |_| Refusal::new(Reason::Overloaded).with("limit", "calls in hand");
+        let full = |_| Refusal::new(Reason::Overloaded).term("limit", Term::CallsOfBus);
         self.calls.clone().try_acquire_owned().map_err(full)
     }
 }
@@ -73,6 +76,8 @@ pub(crate) struct Asker {
     pub(crate) certificate: [u8; 32],
     /// The calls in hand on the connection.
     pub(crate) streams: Arc<Streams<ServiceKey>>,
+    /// How many spans of its calls are recorded.
+    pub(crate) spans: Arc<span::Share>,
 }
 
 impl Asker {
@@ -81,7 +86,7 @@ impl Asker {
         let service = &permit.service().key;
         self.streams.take(service).ok_or_else(|| {
             Refusal::new(Reason::Overloaded)
-                .with("limit", "calls in hand at this register on one connection")
+                .term("limit", Term::CallsOfConnection)
                 .with("provider", service.provider.as_str())
         })
     }
@@ -98,7 +103,7 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
     let (mut call, readable) = Call::read(&head, consumer, certificate, bus.clock.unix_us());
     let directory = bus.directory.load();
     let method = directory.methods.get(&*call.path);
-    let mut span = span::begin(&mut call, method.map(|method| &method.path), bus.sampling);
+    let mut span = span::begin(&mut call, method.map(|method| &method.path), &bus.sampling, &asker.spans);
     let mut meter =
         Meter::new(&bus.meters, &directory, &call.consumer, method.map(AsRef::as_ref), call.arrived);
     let ledger = Arc::new(Ledger::new(&bus.evidence, &call));

@@ -42,7 +42,10 @@ use ura_runtime::{
 
 pub use directory::{Outline, check as check_directory};
 
-use call::{body::HeldBytes, span::Sampling};
+use call::{
+    body::HeldBytes,
+    span::{Sampling, Shares},
+};
 use config::GatewayConfig;
 use directory::Directory;
 use evidence::directory_change;
@@ -136,7 +139,11 @@ impl Gateway {
             clock,
             shutdown: shutdown.clone(),
             held: HeldBytes::default(),
-            sampling: Sampling { ratio: config.telemetry.sample_ratio, slow_ms: config.traces.slow_ms },
+            sampling: Sampling {
+                ratio: config.telemetry.sample_ratio,
+                slow_ms: config.traces.slow_ms,
+                shares: Shares::default(),
+            },
             started: Instant::now(),
         });
         let numbers = numbers(&bus, listener.counters(), &traces);
@@ -261,6 +268,10 @@ async fn look_after_logs(watch: WatchOthers, evidence: Evidence, shutdown: Shutd
 fn own_services(sources: &admin::Sources, plugs: &Arc<Plugs>, traces: &Traces) -> Own {
     let evidence =
         OwnService::new(admin::evidence_service(sources), admin::descriptor_set("ura.v1.EvidenceService"));
-    let spans = OwnService::unreflected(admin::trace_service(sources.directory.clone(), traces.sink()));
+    let spans = OwnService::unreflected(admin::trace_service(
+        sources.directory.clone(),
+        traces.sink(),
+        sources.clock.clone(),
+    ));
     Own::new(sources.directory.clone(), plugs.clone(), sources.shutdown.clone(), vec![evidence, spans])
 }
