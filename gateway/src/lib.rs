@@ -35,7 +35,7 @@ use ura_proto::SystemId;
 use ura_runtime::{
     clock::Clock,
     config::ConfigErrors,
-    metrics::{MetricsConfig, MetricsListener},
+    metrics::MetricsConfig,
     process::Shutdown,
     tls::{Identity, Listener, ListenerCounters, TlsError},
 };
@@ -116,6 +116,11 @@ impl Gateway {
         let (server_config, identity) = own_identity(&config.identity)?;
         let (directory, watched) = Directory::open(&config.directory)?;
         let system = gateway_system(&identity, &directory).map_err(GatewayError::NotGateway)?;
+        // Before the log is taken over: what cannot be done shall relieve nobody.
+        let shown = config.metrics.map(|metrics| show_at(metrics, config.take_over)).transpose()?;
+        if let Some(endpoint) = &config.telemetry.otlp_endpoint {
+            ura_traces::forward::collector(endpoint)?;
+        }
         let (evidence, writer) =
             Evidence::open(&config.evidence, open_as(&config, &system, &directory), clock.clone()).await?;
         let watch = WatchOthers::new(&config.evidence, system.clone()).map_err(EvidenceError::from)?;
@@ -125,8 +130,7 @@ impl Gateway {
         let listener = Listener::bind(config.listen, server_config, config.listener)
             .map_err(|source| GatewayError::Listen { address: config.listen, source })?;
         let address = listener.local_addr();
-        let shown = config.metrics.map(show_at).transpose()?;
-        let metrics_address = shown.as_ref().map(MetricsListener::local_addr);
+        let metrics_address = shown.as_ref().map(metrics::Place::address);
         let plugs = Arc::new(Plugs::new(config.limits.calls_per_plug_max));
         let bus = Arc::new(Bus {
             own: own_services(&sources, &plugs, &traces),
@@ -176,7 +180,7 @@ impl Gateway {
             tokio::spawn(plug::dial(directory, plugs, config.identity, metadata_bytes_max, shutdown.clone())),
             tokio::spawn(serve::listen(listener, trust_domain, bus)),
         ];
-        tasks.extend(shown.map(|listener| tokio::spawn(metrics::show(listener, numbers, shutdown))));
+        tasks.extend(shown.map(|place| tokio::spawn(metrics::show(place, numbers, shutdown))));
         Ok(Self { address, metrics_address, tasks, traces, writer })
     }
 
@@ -213,9 +217,10 @@ fn own_identity(path: &Path) -> Result<(Arc<ServerConfig>, Identity), GatewayErr
         .map_err(|source| GatewayError::Identity { path: path.to_owned(), source: source.into() })
 }
 
-/// The listener of its metrics.
-fn show_at(config: MetricsConfig) -> Result<MetricsListener, GatewayError> {
-    MetricsListener::bind(config).map_err(|source| GatewayError::Listen { address: config.listen, source })
+/// The place of its metrics.
+fn show_at(config: MetricsConfig, take_over: bool) -> Result<metrics::Place, GatewayError> {
+    metrics::Place::take(config, take_over)
+        .map_err(|source| GatewayError::Listen { address: config.listen, source })
 }
 
 /// Where its metrics come from.

@@ -26,7 +26,7 @@ static OTHER: LazyLock<Arc<str>> = LazyLock::new(|| "_OTHER".into());
 
 /// Status codes that are errors of a server (RPC conventions, "Server" of gRPC): unknown, deadline
 /// exceeded, unimplemented, internal, unavailable, data loss.
-const SERVER_ERRORS: [u32; 6] = [2, 4, 12, 13, 14, 15];
+pub(crate) const SERVER_ERRORS: [u32; 6] = [2, 4, 12, 13, 14, 15];
 
 /// gRPC status of a call whose caller went away.
 const CANCELLED: u32 = 1;

@@ -365,6 +365,8 @@ impl Drop for Forwarded {
             self.with.told(late.status(), Some(late.reason));
             drop(self.with.ledger.close(ended));
         }
+        self.waited(Waiting::Register);
+        self.waited(Waiting::Caller);
         self.with.meter.forwarded(&self.with.flow.times, self.with.ledger.bytes());
     }
 }
