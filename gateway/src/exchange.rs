@@ -145,10 +145,7 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
     // 4 open evidence
     let body = match permitted.open(body, &mut seen).await {
         Ok(body) => body,
-        Err(refusal) => {
-            seen.told(&refusal);
-            return refused(&call, &refusal, true);
-        }
+        Err(refusal) => return seen.refused(&call, &refusal),
     };
     // 5 forward, 6 close evidence: of a refusal here, of an answer when its last byte leaves
     match permitted.forward(head.headers, body, &mut seen).await {
@@ -162,7 +159,7 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
         Err(refusal) => {
             seen.told(&refusal);
             permitted.close(&refusal).await;
-            refused(&call, &refusal, true)
+            seen.refused(&call, &refusal)
         }
     }
 }
@@ -180,6 +177,11 @@ impl Seen {
         if let Some((span, meter)) = &mut self.by {
             told(span, meter, refusal);
         }
+    }
+
+    fn refused(&mut self, call: &Call, refusal: &Refusal) -> Response<Reply> {
+        self.told(refusal);
+        refused(call, refusal, true)
     }
 
     fn hand_over(mut self) -> (span::Span, Meter) {

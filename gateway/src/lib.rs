@@ -116,11 +116,7 @@ impl Gateway {
         let (server_config, identity) = own_identity(&config.identity)?;
         let (directory, watched) = Directory::open(&config.directory)?;
         let system = gateway_system(&identity, &directory).map_err(GatewayError::NotGateway)?;
-        // Before the log is taken over: what cannot be done shall relieve nobody.
-        let shown = config.metrics.map(|metrics| show_at(metrics, config.take_over)).transpose()?;
-        if let Some(endpoint) = &config.telemetry.otlp_endpoint {
-            ura_traces::forward::collector(endpoint)?;
-        }
+        let shown = before_the_log(&config)?;
         let (evidence, writer) =
             Evidence::open(&config.evidence, open_as(&config, &system, &directory), clock.clone()).await?;
         let watch = WatchOthers::new(&config.evidence, system.clone()).map_err(EvidenceError::from)?;
@@ -143,11 +139,7 @@ impl Gateway {
             clock,
             shutdown: shutdown.clone(),
             held: HeldBytes::default(),
-            sampling: Sampling {
-                ratio: config.telemetry.sample_ratio,
-                slow_ms: config.traces.slow_ms,
-                shares: Shares::default(),
-            },
+            sampling: sampling(config.telemetry.sample_ratio, config.traces.slow_ms),
             started: Instant::now(),
         });
         let numbers = numbers(&bus, listener.counters(), &traces);
@@ -215,6 +207,20 @@ fn own_identity(path: &Path) -> Result<(Arc<ServerConfig>, Identity), GatewayErr
     Identity::load(path)
         .and_then(|identity| Ok((identity.server_config(&ALPN)?, identity)))
         .map_err(|source| GatewayError::Identity { path: path.to_owned(), source: source.into() })
+}
+
+/// What must be possible before the log is taken over, so that a mistake relieves nobody: the place of its metrics,
+/// which is returned, and the address of the collector.
+fn before_the_log(config: &GatewayConfig) -> Result<Option<metrics::Place>, GatewayError> {
+    if let Some(endpoint) = &config.telemetry.otlp_endpoint {
+        ura_traces::forward::collector(endpoint)?;
+    }
+    config.metrics.map(|metrics| show_at(metrics, config.take_over)).transpose()
+}
+
+/// What decides whether calls are recorded.
+fn sampling(ratio: f64, slow_ms: u64) -> Sampling {
+    Sampling { ratio, slow_ms, shares: Shares::default() }
 }
 
 /// The place of its metrics.

@@ -79,10 +79,7 @@ async fn what_the_bus_ends_or_a_caller_leaves_says_nothing_of_the_bus() {
         [("OK", "", 1), ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", 1), ("CANCELLED", "_left", 1)]
     );
     assert_eq!(meters.overhead().each_ref().map(|of| counted(of).0), [0, 0]);
-    assert_eq!(
-        meters.services().values().map(|of| counted(&of.register)).collect::<Vec<_>>(),
-        [(1, 30_000)]
-    );
+    assert_eq!(meters.services().values().map(|of| counted(&of.register)).collect::<Vec<_>>(), [(1, 30_000)]);
 }
 
 #[test]
