@@ -42,10 +42,7 @@ use ura_runtime::{
 
 pub use directory::{Outline, check as check_directory};
 
-use call::{
-    body::HeldBytes,
-    span::{Sampling, Shares},
-};
+use call::{body::HeldBytes, span::Sampling};
 use config::GatewayConfig;
 use directory::Directory;
 use evidence::directory_change;
@@ -139,11 +136,7 @@ impl Gateway {
             clock,
             shutdown: shutdown.clone(),
             held: HeldBytes::default(),
-            sampling: Sampling {
-                ratio: config.telemetry.sample_ratio,
-                slow_ms: config.traces.slow_ms,
-                shares: Shares::default(),
-            },
+            sampling: Sampling::new(config.telemetry.sample_ratio, config.traces.slow_ms),
             started: Instant::now(),
         });
         let numbers = numbers(&bus, listener.counters(), &traces);
