@@ -42,10 +42,7 @@ use ura_runtime::{
 
 pub use directory::{Outline, check as check_directory};
 
-use call::{
-    body::HeldBytes,
-    span::{Sampling, Shares},
-};
+use call::{body::HeldBytes, span::Sampling};
 use config::GatewayConfig;
 use directory::Directory;
 use evidence::directory_change;
@@ -139,7 +136,7 @@ impl Gateway {
             clock,
             shutdown: shutdown.clone(),
             held: HeldBytes::default(),
-            sampling: sampling(config.telemetry.sample_ratio, config.traces.slow_ms),
+            sampling: Sampling::new(config.telemetry.sample_ratio, config.traces.slow_ms),
             started: Instant::now(),
         });
         let numbers = numbers(&bus, listener.counters(), &traces);
@@ -216,11 +213,6 @@ fn before_the_log(config: &GatewayConfig) -> Result<Option<metrics::Place>, Gate
         ura_traces::forward::collector(endpoint)?;
     }
     config.metrics.map(|metrics| show_at(metrics, config.take_over)).transpose()
-}
-
-/// What decides whether calls are recorded.
-fn sampling(ratio: f64, slow_ms: u64) -> Sampling {
-    Sampling { ratio, slow_ms, shares: Shares::default() }
 }
 
 /// The place of its metrics.

@@ -42,6 +42,13 @@ pub(crate) struct Sampling {
     pub(crate) shares: Shares,
 }
 
+impl Sampling {
+    /// This share of traces, and what takes so many milliseconds; no consumer has had anything yet.
+    pub(crate) fn new(ratio: f64, slow_ms: u64) -> Self {
+        Self { ratio, slow_ms, shares: Shares::default() }
+    }
+}
+
 /// A call's span, which ends when it is dropped: by then the last word to the caller is known.
 pub(crate) struct Span {
     /// `None` where nobody looks.
@@ -234,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_span_has_the_trace_that_was_decided_on() {
-        let sampling = |ratio| Sampling { ratio, slow_ms: 1_000, shares: Shares::default() };
+        let sampling = |ratio| Sampling::new(ratio, 1_000);
         let method: Arc<str> = "/t.v1.S/Read".into();
         let mut new = call(None);
         let decided = new.trace;
@@ -261,7 +268,7 @@ mod tests {
 
     #[test]
     fn what_is_recorded_in_the_end() {
-        let sampling = Sampling { ratio: 0.0, slow_ms: 1_000, shares: Shares::default() };
+        let sampling = Sampling::new(0.0, 1_000);
         let share = Arc::new(Share::default());
         let mut begun = begun(&mut call(None), None, &sampling, &share);
         let (fast, slow) = (Duration::from_millis(999), Duration::from_secs(1));
