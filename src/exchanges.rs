@@ -1,38 +1,29 @@
 //! `ura exchanges`: what was asked across the bus, a line each, from evidence; with `--follow` as it happens.
 
+mod following;
 mod summary;
 
-use std::{
-    collections::{HashSet, VecDeque},
-    io::Write as _,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::HashSet, io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use ura_evidence::{
-    find,
-    store::{Filter, Reader},
+    find::{self, Found},
+    store::{Filter, ROWS_MAX, Reader},
 };
 use ura_proto::{ExchangeId, SystemId};
 
 use crate::evidence::{
     failure::{Ended, Failure, Verdict, exit_code, output, tell},
-    find::{method, trace, unix_us},
+    find::{meets, method, trace, unix_us},
     place::Place,
     print::exchange,
 };
+use following::Following;
 pub(crate) use summary::{Summary, duration};
 
 /// How often what is new is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Records of one moment may be committed after one another; so far back is looked again, in microseconds.
-const OVERLAP_US: i64 = 10_000_000;
-/// An exchange that has not ended is told of after so many looks.
-const LOOKS_MAX: u32 = 20;
-/// New exchanges that are taken at one look.
-const NEW_MAX: u32 = 1_000;
-/// Exchanges that were shown are remembered, so that none is shown twice.
-const SHOWN_MAX: usize = 100_000;
+/// So many entries that are not read yet are told of.
+const BEHIND_ENTRIES: u64 = 10_000;
 
 /// Show exchanges, newest first; with --follow as they end
 ///
@@ -87,14 +78,14 @@ impl ExchangesCommand {
     async fn show(self) -> Ended {
         let reader = self.place.find()?.reader().await?;
         let filter = self.filter();
+        // Read first: what comes from here on is followed.
+        let mut following = Following::from(&reader.logs().await?);
         let found = exchanges(&reader, &filter, self.limit).await?;
-        let mut newest_us = 0;
-        let mut shown = Shown::default();
         let mut summaries = Vec::new();
-        for (id, recorded_us) in &found {
-            newest_us = newest_us.max(*recorded_us);
-            shown.add(*id);
-            summaries.push(Summary::of(*id, &find::exchange(&reader, *id).await?));
+        for id in &found {
+            let summary = Summary::of(*id, &find::exchange(&reader, *id).await?);
+            following.known(*id, summary.has_ended());
+            summaries.push(summary);
         }
         if self.follow {
             // As they will go on: the newest last.
@@ -104,7 +95,7 @@ impl ExchangesCommand {
             self.print(summary)?;
         }
         if self.follow {
-            return self.follow(&reader, filter, newest_us, shown).await;
+            return self.follow(&reader, filter, following).await;
         }
         if summaries.is_empty() {
             tell(&"no exchange recorded here meets all of these conditions");
@@ -135,66 +126,44 @@ impl ExchangesCommand {
         Ok(out.flush()?)
     }
 
-    /// Shows what is new, until the reader of standard output has gone.
-    async fn follow(
-        &self,
-        reader: &Reader,
-        mut filter: Filter,
-        mut newest_us: i64,
-        mut shown: Shown,
-    ) -> Ended {
-        let mut waiting: VecDeque<(ExchangeId, u32)> = VecDeque::new();
+    /// Shows what ends, until the reader of standard output has gone.
+    async fn follow(&self, reader: &Reader, filter: Filter, mut following: Following) -> Ended {
+        // Of the end it is known only then.
+        let asked = Filter { reason: None, ..filter.clone() };
+        let mut behind = false;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            filter.from_us = self.since.max(newest_us.checked_sub(OVERLAP_US).filter(|from| *from > 0));
-            let mut found = exchanges(reader, &filter, NEW_MAX).await?;
-            found.reverse();
-            for (id, recorded_us) in found {
-                newest_us = newest_us.max(recorded_us);
-                if shown.add(id) {
-                    waiting.push_back((id, 0));
-                }
-            }
-            for _ in 0..waiting.len() {
-                let Some((id, looks)) = waiting.pop_front() else { break };
-                let summary = Summary::of(id, &find::exchange(reader, id).await?);
-                if summary.has_ended() || looks == LOOKS_MAX {
-                    self.print(&summary)?;
-                } else {
-                    waiting.push_back((id, looks + 1));
+            for log in reader.logs().await? {
+                let origin: Arc<str> = log.origin.as_str().into();
+                while following.left(&log) > 0 {
+                    if !std::mem::replace(&mut behind, following.left(&log) > BEHIND_ENTRIES) && behind {
+                        tell(&format!("{} entries of {origin} are not read yet", following.left(&log)));
+                    }
+                    let rows = reader.entries(log.log, following.next(&log), ROWS_MAX).await?;
+                    if rows.is_empty() {
+                        break;
+                    }
+                    let mut ended = Vec::new();
+                    for row in rows {
+                        let entry = Found::of(&origin, row)?;
+                        ended.extend(following.take(&log, &entry, |entry| meets(entry, &asked, None)));
+                    }
+                    for id in ended {
+                        let summary = Summary::of(id, &find::exchange(reader, id).await?);
+                        if filter.reason.is_none() || summary.refusal() == filter.reason.as_deref() {
+                            self.print(&summary)?;
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-/// Exchanges that meet a filter, newest first, each with when the entry was recorded by which it was found.
-async fn exchanges(reader: &Reader, filter: &Filter, limit: u32) -> Result<Vec<(ExchangeId, i64)>, Failure> {
+/// Exchanges that meet a filter, newest first.
+async fn exchanges(reader: &Reader, filter: &Filter, limit: u32) -> Result<Vec<ExchangeId>, Failure> {
     let found = find::find(reader, filter, None, limit).await?.entries;
     let mut seen = HashSet::new();
-    let ids = found.iter().filter_map(|entry| Some((exchange(entry.entry()?)?, entry.recorded_us)));
-    Ok(ids.filter(|(id, _)| seen.insert(*id)).collect())
-}
-
-/// Exchanges that were shown or wait for their end.
-#[derive(Default)]
-struct Shown {
-    ids: HashSet<ExchangeId>,
-    order: VecDeque<ExchangeId>,
-}
-
-impl Shown {
-    /// Remembers one; `false` where it was known.
-    fn add(&mut self, id: ExchangeId) -> bool {
-        let new = self.ids.insert(id);
-        if new {
-            self.order.push_back(id);
-        }
-        if self.order.len() > SHOWN_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
-        new
-    }
+    let ids = found.iter().filter_map(|entry| exchange(entry.entry()?));
+    Ok(ids.filter(|id| seen.insert(*id)).collect())
 }

@@ -4,7 +4,7 @@ mod wanted;
 mod waterfall;
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{Read, Write as _},
     process::ExitCode,
 };
 
@@ -15,20 +15,20 @@ use ura_evidence::{
     store::{Filter, Reader},
 };
 use ura_proto::ExchangeId;
-use ura_traces::store::{Kept, Store};
+use ura_traces::store::{Kept, Store, TRACE_SPANS_MAX};
 
 use crate::{
     evidence::{
         facts::hex,
         failure::{Ended, Failure, Verdict, exit_code, output, tell},
         place::Place,
-        print::exchange,
+        print::{exchange, json_line},
     },
     exchanges::Summary,
 };
 use wanted::Wanted;
 
-/// Longest text that is looked through, in bytes.
+/// The end of a text that is looked through, in bytes.
 const TEXT_BYTES_MAX: u64 = 64 << 10;
 /// Exchanges of one trace that are shown.
 const EXCHANGES_MAX: u32 = 50;
@@ -81,7 +81,7 @@ impl TraceCommand {
         }
         let mut out = output();
         if self.json {
-            writeln!(out, "{}", json_of(trace, &spans, &exchanges))?;
+            writeln!(out, "{}", json_line(&json_of(trace, &spans, &exchanges)))?;
         } else {
             for line in text_of(trace, &spans, &exchanges) {
                 writeln!(out, "{line}")?;
@@ -95,10 +95,27 @@ impl TraceCommand {
         if self.what != ["-"] {
             return Ok(self.what.join(" "));
         }
-        let mut text = Vec::new();
-        std::io::stdin().take(TEXT_BYTES_MAX).read_to_end(&mut text)?;
+        let text = last_of(std::io::stdin().lock())?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
+}
+
+/// The last [`TEXT_BYTES_MAX`] of what is read: the last refusal in it is meant.
+fn last_of(mut from: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    loop {
+        let read = (&mut from).take(TEXT_BYTES_MAX).read_to_end(&mut text)?;
+        let too_much = text.len().saturating_sub(usize::try_from(TEXT_BYTES_MAX).unwrap_or(usize::MAX));
+        text.drain(..too_much);
+        if read == 0 {
+            return Ok(text);
+        }
+    }
+}
+
+/// Whether the store may have more spans of the trace than are read at once.
+fn is_cut(spans: &[Kept]) -> bool {
+    i64::try_from(spans.len()).is_ok_and(|spans| spans >= TRACE_SPANS_MAX)
 }
 
 /// The trace and the exchanges that are meant.
@@ -141,6 +158,11 @@ fn text_of(trace: Option<[u8; 16]>, spans: &[Kept], exchanges: &[Summary]) -> Ve
         );
     }
     lines.extend(waterfall::lines(spans));
+    if is_cut(spans) {
+        lines.push(format!(
+            "  there are more: of each system only its first spans are shown, {TRACE_SPANS_MAX} of all"
+        ));
+    }
     for exchange in exchanges {
         lines.push(String::new());
         lines.extend(exchange.lines());
@@ -149,6 +171,7 @@ fn text_of(trace: Option<[u8; 16]>, spans: &[Kept], exchanges: &[Summary]) -> Ve
 }
 
 fn json_of(trace: Option<[u8; 16]>, spans: &[Kept], exchanges: &[Summary]) -> serde_json::Value {
+    let is_cut = is_cut(spans);
     let spans: Vec<_> = spans
         .iter()
         .map(|kept| {
@@ -165,5 +188,41 @@ fn json_of(trace: Option<[u8; 16]>, spans: &[Kept], exchanges: &[Summary]) -> se
         .collect();
     let exchanges: Vec<serde_json::Value> =
         exchanges.iter().filter_map(|exchange| serde_json::from_str(&exchange.json()).ok()).collect();
-    json!({ "trace": trace.map(|trace| hex(&trace)), "spans": spans, "exchanges": exchanges })
+    json!({
+        "trace": trace.map(|trace| hex(&trace)),
+        "spans": spans,
+        "is_cut": is_cut,
+        "exchanges": exchanges,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use ura_traces::Span;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_long_text_is_read() {
+        let bytes_max = usize::try_from(TEXT_BYTES_MAX).expect("small");
+        for before in [0, 1, bytes_max - 3, bytes_max, 5 * bytes_max + 7] {
+            let text = ["x".repeat(before).as_bytes(), b"end"].concat();
+            let read = last_of(text.as_slice()).expect("read");
+            assert!(read.len() <= bytes_max && read.ends_with(b"end"), "{before}");
+            assert_eq!(read.len(), text.len().min(bytes_max));
+        }
+    }
+
+    #[test]
+    fn what_somebody_wrote_does_nothing_to_a_terminal() {
+        let span = Span { name: "x\u{9b}2J\u{202e}".to_owned(), ..Span::default() };
+        let kept = Kept { system: "a/b".to_owned(), span };
+        let shown = json_line(&json_of(None, std::slice::from_ref(&kept), &[]));
+        assert!(!shown.contains(|c: char| c.is_control() || c == '\u{202e}'), "{shown:?}");
+        let told: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+        assert_eq!(told["spans"][0]["name"], kept.span.name.as_str());
+        assert_eq!(told["is_cut"], false);
+        let many = vec![kept; usize::try_from(TRACE_SPANS_MAX).expect("small")];
+        assert!(text_of(None, &many, &[]).iter().any(|line| line.contains("there are more")));
+    }
 }

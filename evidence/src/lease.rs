@@ -117,6 +117,12 @@ pub(crate) async fn generations(
     Err(LeaseError::Contended { origin: candidate.origin.clone() })
 }
 
+/// Number of a generation by its name and that of the first.
+pub(crate) fn generation_of(origin: &str, name: &str) -> u32 {
+    let number = name.strip_prefix(origin).and_then(|rest| rest.strip_prefix('/')?.parse().ok());
+    number.unwrap_or(1)
+}
+
 /// Name of a generation: what follows a log that another sealed has a number behind its name.
 fn generation_name(origin: &str, generation: u32) -> String {
     if generation == 1 { origin.to_owned() } else { format!("{origin}/{generation}") }

@@ -7,6 +7,7 @@ mod caller;
 mod cosign;
 mod entries;
 mod evidence_api;
+mod gate;
 mod keys;
 mod places;
 #[cfg(test)]

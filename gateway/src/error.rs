@@ -8,7 +8,7 @@ use prost::Message as _;
 use tonic_types::{ErrorDetails, StatusExt as _};
 use ura_proto::{
     ExchangeId, SystemId, metadata,
-    refusal::{DOMAIN, Language, Reason},
+    refusal::{DOMAIN, Language, Mender, Reason, Term},
     v1::Outcome,
 };
 
@@ -26,11 +26,38 @@ pub(crate) struct Refusal {
     pub(crate) reason: Reason,
     /// What became of the call towards the register.
     pub(crate) outcome: Outcome,
-    details: Vec<(&'static str, String)>,
+    details: Vec<(&'static str, Detail)>,
     /// When it may be tried again, where the bus knows.
     retry: Option<Duration>,
     /// For the log only.
     cause: Option<String>,
+}
+
+/// What stands in a refusal under one key.
+#[derive(Clone, Debug)]
+enum Detail {
+    /// A name, a number, or what a program says: the same in all languages.
+    Text(String),
+    /// Words that are translated.
+    Term(Term),
+}
+
+impl Detail {
+    /// For programs.
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Term(term) => term.as_str(),
+        }
+    }
+
+    /// For people.
+    fn words(&self, language: Language) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Term(term) => term.words(language),
+        }
+    }
 }
 
 impl Refusal {
@@ -41,8 +68,24 @@ impl Refusal {
 
     /// Adds a detail, cut to a length that fits in a header.
     pub(crate) fn with(mut self, key: &'static str, value: impl AsRef<str>) -> Self {
-        self.details.push((key, value.as_ref().chars().take(DETAIL_CHARS_MAX).collect()));
+        let text = value.as_ref().chars().take(DETAIL_CHARS_MAX).collect();
+        self.details.push((key, Detail::Text(text)));
         self
+    }
+
+    /// Adds a detail that is words.
+    pub(crate) fn term(mut self, key: &'static str, term: Term) -> Self {
+        self.details.push((key, Detail::Term(term)));
+        self
+    }
+
+    /// Who can mend it.
+    fn mender(&self) -> Mender {
+        let of_term = self.details.iter().find_map(|(_, detail)| match detail {
+            Detail::Term(term) => term.mender(),
+            Detail::Text(_) => None,
+        });
+        of_term.unwrap_or(self.reason.mender())
     }
 
     /// Names the provider, and says that it was waited for.
@@ -75,7 +118,7 @@ impl Refusal {
 
     /// The detail `problem`, where there is one.
     pub(crate) fn problem(&self) -> &str {
-        self.details.iter().find(|(key, _)| *key == "problem").map_or("", |(_, value)| value)
+        self.details.iter().find(|(key, _)| *key == "problem").map_or("", |(_, value)| value.as_str())
     }
 
     /// The text for the log, cause included.
@@ -88,7 +131,7 @@ impl Refusal {
     fn text(&self, language: Language) -> String {
         let mut text = self.reason.template(language).to_owned();
         for (key, value) in &self.details {
-            text = text.replace(&format!("{{{key}}}"), value);
+            text = text.replace(&format!("{{{key}}}"), value.words(language));
         }
         text.replace("{outcome}", outcome_text(self.outcome, language))
     }
@@ -96,9 +139,9 @@ impl Refusal {
     /// Status, message and details as gRPC trailers.
     pub(crate) fn trailers(&self, language: Language, exchange: ExchangeId) -> HeaderMap {
         let mut info: std::collections::HashMap<String, String> =
-            self.details.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+            self.details.iter().map(|(key, value)| ((*key).to_owned(), value.as_str().to_owned())).collect();
         info.insert("exchange_id".to_owned(), exchange.to_string());
-        info.insert("mender".to_owned(), self.reason.mender().as_str().to_owned());
+        info.insert("mender".to_owned(), self.mender().as_str().to_owned());
         info.insert("outcome".to_owned(), outcome_text(self.outcome, Language::English).replace(' ', "_"));
         let mut details = ErrorDetails::new();
         details
@@ -143,7 +186,7 @@ impl Refusal {
 }
 
 /// What the caller is told of the register's side.
-const fn outcome_text(outcome: Outcome, language: Language) -> &'static str {
+pub(crate) const fn outcome_text(outcome: Outcome, language: Language) -> &'static str {
     match (outcome, language) {
         (Outcome::MaybeExecuted, Language::English) => "maybe executed",
         (Outcome::MaybeExecuted, Language::Albanian) => "ndoshta e kryer",
@@ -270,6 +313,28 @@ mod tests {
         assert!(localized.message.ends_with(&format!(" [shkëmbimi {exchange}]")), "{localized:?}");
         assert_eq!(status.details.len(), 3, "retry, info and localized message");
         assert!(!trailers.contains_key("retry-after") && !trailers.contains_key("grpc-retry-pushback-ms"));
+    }
+
+    #[test]
+    fn words_are_in_the_reader_s_language_and_name_who_can_mend_it() {
+        let exchange = ExchangeId::at(1_790_000_000_000_000);
+        for (limit, mender, words) in [
+            (Term::CallsOfBus, "operator", "thirrjet në punë në platformë"),
+            (Term::CallsOfRegister, "provider", "te ky regjistër"),
+            (Term::CallsOfConnection, "caller", "në një lidhje"),
+        ] {
+            let refusal = Refusal::new(Reason::Overloaded).term("limit", limit);
+            let told = tonic::Status::from_header_map(&refusal.trailers(Language::Albanian, exchange));
+            let told = told.expect("a status");
+            let info = told.get_details_error_info().expect("there");
+            assert_eq!(
+                (info.metadata["mender"].as_str(), info.metadata["limit"].as_str()),
+                (mender, limit.as_str())
+            );
+            let localized = told.get_details_localized_message().expect("a text");
+            assert!(localized.message.contains(words), "{localized:?}");
+            assert!(told.message().contains(limit.words(Language::English)), "{told:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,10 @@ use tokio::{
     time::Instant,
 };
 use ura_evidence::writer::Evidence;
-use ura_proto::{SystemId, refusal::Reason};
+use ura_proto::{
+    SystemId,
+    refusal::{Reason, Term},
+};
 use ura_runtime::{clock::Clock, process::Shutdown};
 
 use crate::{
@@ -59,7 +62,7 @@ pub(crate) struct Bus {
 impl Bus {
     /// A place among the calls in hand.
     fn slot(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        let full = |_| Refusal::new(Reason::Overloaded).with("limit", "calls in hand");
+        let full = |_| Refusal::new(Reason::Overloaded).term("limit", Term::CallsOfBus);
         self.calls.clone().try_acquire_owned().map_err(full)
     }
 }
@@ -73,6 +76,8 @@ pub(crate) struct Asker {
     pub(crate) certificate: [u8; 32],
     /// The calls in hand on the connection.
     pub(crate) streams: Arc<Streams<ServiceKey>>,
+    /// How many spans of its calls are recorded.
+    pub(crate) spans: Arc<span::Share>,
 }
 
 impl Asker {
@@ -81,7 +86,7 @@ impl Asker {
         let service = &permit.service().key;
         self.streams.take(service).ok_or_else(|| {
             Refusal::new(Reason::Overloaded)
-                .with("limit", "calls in hand at this register on one connection")
+                .term("limit", Term::CallsOfConnection)
                 .with("provider", service.provider.as_str())
         })
     }
@@ -97,10 +102,9 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
     let (head, body) = request.into_parts();
     let (mut call, readable) = Call::read(&head, consumer, certificate, bus.clock.unix_us());
     let directory = bus.directory.load();
-    let method = directory.methods.get(&*call.path);
-    let mut span = span::begin(&mut call, method.map(|method| &method.path), bus.sampling);
-    let mut meter =
-        Meter::new(&bus.meters, &directory, &call.consumer, method.map(AsRef::as_ref), call.arrived);
+    let method = directory.methods.get(&*call.path).map(|method| &method.path);
+    let mut span = span::begin(&mut call, method, &bus.sampling, &asker.spans);
+    let mut meter = Meter::new(&bus.meters, &directory, &call.consumer, &call.path, call.arrived);
     let ledger = Arc::new(Ledger::new(&bus.evidence, &call));
 
     // 2 locate, 3 decide
@@ -117,9 +121,11 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
                 meter.provider(provider);
             }
             let decided = Decided { provider: located.provider.as_ref(), ..Decided::default() };
+            // Before anything is waited for: a caller that leaves then was refused all the same.
+            told(&mut span, &mut meter, &refusal);
             let refusal = ledger.refuse(&call, &directory, decided, refusal).await;
-            let post = head.method == http::Method::POST;
-            return refused(&call, (&mut span, &mut meter), &refusal, post);
+            told(&mut span, &mut meter, &refusal);
+            return refused(&call, &refusal, head.method == http::Method::POST);
         }
     };
     span.provider(permit.provider());
@@ -134,24 +140,59 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
         permit: &permit,
         flow: &flow,
     };
+    let mut seen = Seen { by: Some((span, meter)), flow: flow.clone(), ledger: ledger.clone() };
 
     // 4 open evidence
-    let body = match permitted.open(body).await {
+    let body = match permitted.open(body, &mut seen).await {
         Ok(body) => body,
-        Err(refusal) => return refused(&call, (&mut span, &mut meter), &refusal, true),
+        Err(refusal) => return seen.refused(&call, &refusal),
     };
     // 5 forward, 6 close evidence: of a refusal here, of an answer when its last byte leaves
-    match permitted.forward(head.headers, body).await {
+    match permitted.forward(head.headers, body, &mut seen).await {
         Ok((answer, place)) => {
             let limits = bus.limits.clone();
             let language = call.language;
+            let (span, meter) = seen.hand_over();
             let with = Forwarding { permit, ledger, limits, language, flow, _slot: slot, span, meter };
             Forwarded::respond(with, answer, place)
         }
         Err(refusal) => {
+            seen.told(&refusal);
             permitted.close(&refusal).await;
-            meter.forwarded(&flow.times, ledger.bytes());
-            refused(&call, (&mut span, &mut meter), &refusal, true)
+            seen.refused(&call, &refusal)
+        }
+    }
+}
+
+/// What counts and traces a permitted call until its reply takes over: given up at any point, it was called, and took
+/// its time.
+struct Seen {
+    by: Option<(span::Span, Meter)>,
+    flow: Arc<Flow>,
+    ledger: Arc<Ledger>,
+}
+
+impl Seen {
+    fn told(&mut self, refusal: &Refusal) {
+        if let Some((span, meter)) = &mut self.by {
+            told(span, meter, refusal);
+        }
+    }
+
+    fn refused(&mut self, call: &Call, refusal: &Refusal) -> Response<Reply> {
+        self.told(refusal);
+        refused(call, refusal, true)
+    }
+
+    fn hand_over(mut self) -> (span::Span, Meter) {
+        self.by.take().expect("nobody else takes it")
+    }
+}
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        if let Some((_, meter)) = &mut self.by {
+            meter.forwarded(&self.flow.times, self.ledger.bytes());
         }
     }
 }
@@ -180,7 +221,7 @@ impl Drop for Unanswered<'_> {
 impl Permitted<'_> {
     /// Reads what must be known of the request and queues its opening. That of a write is on disk
     /// when this returns; that of a read is waited for before its answer leaves.
-    async fn open(&self, body: Incoming) -> Result<Outbound, Refusal> {
+    async fn open(&self, body: Incoming, seen: &mut Seen) -> Result<Outbound, Refusal> {
         let reading = Reading {
             method: self.permit.method(),
             validate: self.permit.service().validate,
@@ -200,6 +241,7 @@ impl Permitted<'_> {
             Ok(asked) => asked,
             Err(refusal) => {
                 let decided = Decided { grant: None, ..decided };
+                seen.told(&refusal);
                 return Err(self.ledger.refuse(self.call, self.directory, decided, refusal).await);
             }
         };
@@ -215,6 +257,7 @@ impl Permitted<'_> {
         &self,
         headers: HeaderMap,
         body: Outbound,
+        seen: &mut Seen,
     ) -> Result<(Response<Incoming>, InFlight), Refusal> {
         let Self { bus, call, ledger, permit, flow, .. } = self;
         let first_plugs = bus.started + Duration::from_millis(bus.limits.plug_wait_ms);
@@ -224,6 +267,9 @@ impl Permitted<'_> {
         // Until the reply takes over, giving up must also end what still goes up to the adapter.
         let mut unanswered = Unanswered(Some(flow));
         let answer = forward::send(permit, &sending, ledger, &bus.plugs, body, flow, &bus.limits).await;
+        if let Err(refusal) = &answer {
+            seen.told(refusal);
+        }
         ledger.recorded().await.map_err(|unrecorded| unrecorded.outcome(ledger.outcome()))?;
         if answer.is_ok() {
             unanswered.0 = None;
@@ -254,13 +300,14 @@ fn deadline(limits: &Limits, call: &Call, permit: &Permit) -> Instant {
     call.arrived + call.timeout.map_or(own, |asked| asked.min(own))
 }
 
+/// Notes what the caller is told.
+fn told(span: &mut span::Span, meter: &mut Meter, refusal: &Refusal) {
+    span.end(refusal.status(), Some(refusal.reason));
+    meter.end(refusal.status(), Some(refusal.reason));
+}
+
 /// The response to a refused call.
-fn refused(
-    call: &Call,
-    (span, meter): (&mut span::Span, &mut Meter),
-    refusal: &Refusal,
-    post: bool,
-) -> Response<Reply> {
+fn refused(call: &Call, refusal: &Refusal, post: bool) -> Response<Reply> {
     tracing::info!(
         exchange = %call.exchange,
         consumer = %call.consumer,
@@ -269,8 +316,6 @@ fn refused(
         why = refusal.log_text(),
         "refused"
     );
-    span.end(refusal.status(), Some(refusal.reason));
-    meter.end(refusal.status(), Some(refusal.reason));
     let mut response = refusal.response(call.language, call.exchange);
     if !post {
         // Whoever does not speak gRPC reads the HTTP status.

@@ -35,7 +35,7 @@ use ura_proto::SystemId;
 use ura_runtime::{
     clock::Clock,
     config::ConfigErrors,
-    metrics::{MetricsConfig, MetricsListener},
+    metrics::MetricsConfig,
     process::Shutdown,
     tls::{Identity, Listener, ListenerCounters, TlsError},
 };
@@ -113,6 +113,7 @@ impl Gateway {
         let (server_config, identity) = own_identity(&config.identity)?;
         let (directory, watched) = Directory::open(&config.directory)?;
         let system = gateway_system(&identity, &directory).map_err(GatewayError::NotGateway)?;
+        let shown = before_the_log(&config)?;
         let (evidence, writer) =
             Evidence::open(&config.evidence, open_as(&config, &system, &directory), clock.clone()).await?;
         let watch = WatchOthers::new(&config.evidence, system.clone()).map_err(EvidenceError::from)?;
@@ -122,8 +123,7 @@ impl Gateway {
         let listener = Listener::bind(config.listen, server_config, config.listener)
             .map_err(|source| GatewayError::Listen { address: config.listen, source })?;
         let address = listener.local_addr();
-        let shown = config.metrics.map(show_at).transpose()?;
-        let metrics_address = shown.as_ref().map(MetricsListener::local_addr);
+        let metrics_address = shown.as_ref().map(metrics::Place::address);
         let plugs = Arc::new(Plugs::new(config.limits.calls_per_plug_max));
         let bus = Arc::new(Bus {
             own: own_services(&sources, &plugs, &traces),
@@ -136,7 +136,7 @@ impl Gateway {
             clock,
             shutdown: shutdown.clone(),
             held: HeldBytes::default(),
-            sampling: Sampling { ratio: config.telemetry.sample_ratio, slow_ms: config.traces.slow_ms },
+            sampling: Sampling::new(config.telemetry.sample_ratio, config.traces.slow_ms),
             started: Instant::now(),
         });
         let numbers = numbers(&bus, listener.counters(), &traces);
@@ -169,7 +169,7 @@ impl Gateway {
             tokio::spawn(plug::dial(directory, plugs, config.identity, metadata_bytes_max, shutdown.clone())),
             tokio::spawn(serve::listen(listener, trust_domain, bus)),
         ];
-        tasks.extend(shown.map(|listener| tokio::spawn(metrics::show(listener, numbers, shutdown))));
+        tasks.extend(shown.map(|place| tokio::spawn(metrics::show(place, numbers, shutdown))));
         Ok(Self { address, metrics_address, tasks, traces, writer })
     }
 
@@ -206,9 +206,19 @@ fn own_identity(path: &Path) -> Result<(Arc<ServerConfig>, Identity), GatewayErr
         .map_err(|source| GatewayError::Identity { path: path.to_owned(), source: source.into() })
 }
 
-/// The listener of its metrics.
-fn show_at(config: MetricsConfig) -> Result<MetricsListener, GatewayError> {
-    MetricsListener::bind(config).map_err(|source| GatewayError::Listen { address: config.listen, source })
+/// What must be possible before the log is taken over, so that a mistake relieves nobody: the place of its metrics,
+/// which is returned, and the address of the collector.
+fn before_the_log(config: &GatewayConfig) -> Result<Option<metrics::Place>, GatewayError> {
+    if let Some(endpoint) = &config.telemetry.otlp_endpoint {
+        ura_traces::forward::collector(endpoint)?;
+    }
+    config.metrics.map(|metrics| show_at(metrics, config.take_over)).transpose()
+}
+
+/// The place of its metrics.
+fn show_at(config: MetricsConfig, take_over: bool) -> Result<metrics::Place, GatewayError> {
+    metrics::Place::take(config, take_over)
+        .map_err(|source| GatewayError::Listen { address: config.listen, source })
 }
 
 /// Where its metrics come from.
@@ -261,6 +271,10 @@ async fn look_after_logs(watch: WatchOthers, evidence: Evidence, shutdown: Shutd
 fn own_services(sources: &admin::Sources, plugs: &Arc<Plugs>, traces: &Traces) -> Own {
     let evidence =
         OwnService::new(admin::evidence_service(sources), admin::descriptor_set("ura.v1.EvidenceService"));
-    let spans = OwnService::unreflected(admin::trace_service(sources.directory.clone(), traces.sink()));
+    let spans = OwnService::unreflected(admin::trace_service(
+        sources.directory.clone(),
+        traces.sink(),
+        sources.clock.clone(),
+    ));
     Own::new(sources.directory.clone(), plugs.clone(), sources.shutdown.clone(), vec![evidence, spans])
 }

@@ -22,13 +22,16 @@ use tokio::time::Instant;
 use ura_proto::{SystemId, refusal::Reason};
 use ura_runtime::metrics::Histogram;
 
-use crate::directory::{ServiceKey, Snapshot, contract::Method};
+use crate::directory::{ServiceKey, Snapshot};
 
 pub(crate) use series::{Pair, Series, ServiceSeries};
 pub(crate) use times::{Times, Waiting};
 
 /// gRPC status of a call whose caller went away.
 const CANCELLED: u32 = 1;
+
+/// What a caller was told: a status, and the reason where it comes from the bus. `None`: nothing, for it left.
+type Ended = Option<(u32, Option<Reason>)>;
 
 /// Lengths by which the bus's own time is counted, in microseconds.
 const OVERHEAD_US: [u64; 15] = [
@@ -43,7 +46,9 @@ pub(crate) struct Meters {
     others: Arc<Series>,
     /// Exchanges of those.
     uncounted: AtomicU64,
-    services: Mutex<HashMap<ServiceKey, Arc<ServiceSeries>>>,
+    services: ArcSwap<HashMap<ServiceKey, Arc<ServiceSeries>>>,
+    /// Held by those who add a pair or a service.
+    adding: Mutex<()>,
     pairs_max: usize,
     /// The bus's own time: of reads, of writes.
     overhead: [Histogram; 2],
@@ -56,7 +61,8 @@ impl Meters {
             pairs: ArcSwap::default(),
             others: Arc::new(Series::new(None)),
             uncounted: AtomicU64::new(0),
-            services: Mutex::default(),
+            services: ArcSwap::default(),
+            adding: Mutex::default(),
             pairs_max,
             overhead: [Histogram::new(&OVERHEAD_US), Histogram::new(&OVERHEAD_US)],
         }
@@ -64,25 +70,47 @@ impl Meters {
 
     /// The counters of a pair.
     fn series(&self, pair: &Pair) -> Arc<Series> {
-        if let Some(found) = self.pairs.load().get(pair) {
-            return found.clone();
-        }
-        // Held by those who add; whoever finds its pair never comes here.
-        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        let pairs = self.pairs.load_full();
+        let pairs = self.pairs.load();
         if let Some(found) = pairs.get(pair) {
             return found.clone();
         }
+        // Pairs are never taken away: what is full needs no lock.
         if pairs.len() >= self.pairs_max {
             self.uncounted.fetch_add(1, Ordering::Relaxed);
             return self.others.clone();
         }
-        let service = pair.service().map(|key| services.entry(key).or_default().clone());
+        let service = pair.service().and_then(|key| self.service(&key));
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let pairs = self.pairs.load_full();
+        if let Some(found) = pairs.get(pair) {
+            return found.clone();
+        }
         let made = Arc::new(Series::new(service));
         let mut grown = HashMap::clone(&pairs);
         grown.insert(pair.clone(), made.clone());
         self.pairs.store(Arc::new(grown));
         made
+    }
+
+    /// The counters of a service, whoever asks it. `None` beyond the bound, which is that of pairs.
+    fn service(&self, key: &ServiceKey) -> Option<Arc<ServiceSeries>> {
+        let services = self.services.load();
+        if let Some(found) = services.get(key) {
+            return Some(found.clone());
+        }
+        if services.len() >= self.pairs_max {
+            return None;
+        }
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let services = self.services.load_full();
+        if let Some(found) = services.get(key) {
+            return Some(found.clone());
+        }
+        let made = Arc::<ServiceSeries>::default();
+        let mut grown = HashMap::clone(&services);
+        grown.insert(key.clone(), made.clone());
+        self.services.store(Arc::new(grown));
+        Some(made)
     }
 
     /// Every pair that had an exchange.
@@ -96,9 +124,8 @@ impl Meters {
     }
 
     /// Every service that had an exchange.
-    pub(crate) fn services(&self) -> Vec<(ServiceKey, Arc<ServiceSeries>)> {
-        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        services.iter().map(|(key, series)| (key.clone(), series.clone())).collect()
+    pub(crate) fn services(&self) -> Arc<HashMap<ServiceKey, Arc<ServiceSeries>>> {
+        self.services.load_full()
     }
 
     /// The bus's own time of reads, and of writes.
@@ -112,8 +139,7 @@ pub(crate) struct Meter {
     meters: Arc<Meters>,
     pair: Pair,
     arrived: Instant,
-    /// What the caller is told: a status, and the reason where it comes from the bus.
-    ended: (u32, Option<Reason>),
+    ended: Ended,
     writes: bool,
     /// Its time is the parties' own affair.
     streams: bool,
@@ -128,18 +154,23 @@ impl Meter {
         meters: &Arc<Meters>,
         directory: &Snapshot,
         consumer: &SystemId,
-        method: Option<&Method>,
+        path: &str,
         arrived: Instant,
     ) -> Self {
         let consumer = directory.systems.contains_key(consumer).then(|| consumer.clone());
-        let contract = method.map(|method| method.contract.clone());
+        let method = directory.methods.get(path);
+        // A method that the contract does not have, or not yet.
+        let named = || path.strip_prefix('/')?.split_once('/').map(|(contract, _)| contract);
+        let contract = method
+            .map(|method| method.contract.clone())
+            .or_else(|| Some(directory.contracts.get_key_value(named()?)?.0.clone()));
         Self {
             meters: meters.clone(),
             pair: Pair { consumer, contract, provider: None },
             arrived,
-            ended: (CANCELLED, None),
-            writes: method.is_some_and(Method::writes),
-            streams: method.is_some_and(Method::streams),
+            ended: None,
+            writes: method.is_some_and(|method| method.writes()),
+            streams: method.is_some_and(|method| method.streams()),
             waited: None,
             bytes: (0, 0),
         }
@@ -152,7 +183,7 @@ impl Meter {
 
     /// Notes what the caller is told. The last word counts; without one, the caller went away.
     pub(crate) fn end(&mut self, status: u32, refusal: Option<Reason>) {
-        self.ended = (status, refusal);
+        self.ended = Some((status, refusal));
     }
 
     /// Notes of a call that was permitted how long it waited for others, and its size: request, reply.
@@ -165,14 +196,18 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         let series = self.meters.series(&self.pair);
-        let (status, refusal) = self.ended;
-        series.ended(status, refusal, self.bytes);
-        let Some((register, all)) = self.waited.filter(|_| !self.streams) else { return };
-        let Some(service) = series.service() else { return };
+        series.ended(self.ended, self.bytes);
+        let Some((register, all)) = self.waited else { return };
+        let of_others = || self.meters.service(&self.pair.service()?);
+        let Some(service) = series.service().cloned().or_else(of_others) else { return };
+        service.ended(self.ended);
+        if self.streams {
+            return;
+        }
         let took = self.arrived.elapsed();
         service.took(took, register);
         // Of what the bus ended itself, or a caller left, the time says nothing about the bus.
-        if refusal.is_none() && status != CANCELLED {
+        if matches!(self.ended, Some((status, None)) if status != CANCELLED) {
             let [reads, writes] = &self.meters.overhead;
             let kind = if self.writes { writes } else { reads };
             kind.observe(took.saturating_sub(all));

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use ura_proto::{SystemId, refusal::Reason};
+use ura_proto::{
+    SystemId,
+    refusal::{Reason, Term},
+};
 
 use crate::{
     call::Call,
@@ -111,15 +114,23 @@ fn locate<'d>(
         if offers.iter().any(|service| service.key.provider == *named) {
             return Ok(named);
         }
-        return Err(Refusal::new(Reason::ProviderUnknown)
+        let refusal = Refusal::new(Reason::ProviderUnknown)
             .with("provider", named.as_str())
-            .with("contract", &method.contract)
-            .with("providers", list(offers.iter().map(|service| service.key.provider.as_str()))));
+            .with("contract", &method.contract);
+        return Err(if offers.is_empty() {
+            refusal.term("providers", Term::NoProvider)
+        } else {
+            refusal.with("providers", list(offers.iter().map(|service| service.key.provider.as_str())))
+        });
     }
     let holding = distinct(grants.iter().filter(|grant| holds(grant, now_unix_us)));
     let candidates = if holding.is_empty() { distinct(grants.iter()) } else { holding };
     match candidates.as_slice() {
-        [] => Err(missing(call, method, &list(offers.iter().map(|s| s.key.provider.as_str())))),
+        [] if offers.is_empty() => Err(missing(call, method).term("provider", Term::Nobody)),
+        [] => {
+            let providers = list(offers.iter().map(|service| service.key.provider.as_str()));
+            Err(missing(call, method).with("provider", providers))
+        }
         [one] => Ok(one),
         several => Err(Refusal::new(Reason::ProviderAmbiguous)
             .with("contract", &method.contract)
@@ -138,7 +149,7 @@ fn choose<'d>(
 ) -> Result<(&'d Arc<Grant>, Option<Arc<str>>), Refusal> {
     let grants: Vec<_> = grants.collect();
     if grants.is_empty() {
-        return Err(missing(call, method, provider.as_str()));
+        return Err(missing(call, method).with("provider", provider.as_str()));
     }
     let naming: Vec<_> = grants
         .into_iter()
@@ -192,11 +203,10 @@ fn distinct<'d>(grants: impl Iterator<Item = &'d Arc<Grant>>) -> Vec<&'d SystemI
 }
 
 /// A refusal for want of any grant.
-fn missing(call: &Call, method: &Method, providers: &str) -> Refusal {
+fn missing(call: &Call, method: &Method) -> Refusal {
     Refusal::new(Reason::GrantMissing)
         .with("consumer", call.consumer.as_str())
         .with("contract", &method.contract)
-        .with("provider", providers)
 }
 
 /// A refusal because no grant holds now.
@@ -230,7 +240,7 @@ fn list<'t>(names: impl Iterator<Item = &'t str>) -> String {
             seen.push(name);
         }
     }
-    if seen.is_empty() { "nobody".to_owned() } else { seen.join(", ") }
+    seen.join(", ")
 }
 
 #[cfg(test)]

@@ -128,7 +128,8 @@ async fn consumer(
     let limits = bus.limits.clone();
     let shared = bus.clone();
     let streams = Streams::new(usize::try_from(limits.streams_per_connection_max).unwrap_or(usize::MAX));
-    let asker = Asker { consumer: system, certificate, streams };
+    let spans = bus.sampling.shares.of(&system);
+    let asker = Asker { consumer: system, certificate, streams, spans };
     let service = service_fn(move |request| {
         let (bus, asker) = (shared.clone(), asker.clone());
         async move { Ok::<_, std::convert::Infallible>(exchange(bus, asker, request).await) }

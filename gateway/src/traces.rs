@@ -10,10 +10,10 @@ use ura_runtime::{
     telemetry::relay::{self, Relayed},
 };
 use ura_traces::{
-    admit::admit,
+    admit,
     forward::{EndpointError, collector, forward},
     queue::{Sink, queues},
-    store::keep,
+    store::{empty, keep},
 };
 
 use crate::config::GatewayConfig;
@@ -45,6 +45,14 @@ impl Traces {
         let mut tasks = Vec::new();
         if let Some(waiting) = to_store {
             tasks.push(tokio::spawn(keep(waiting, evidence.clone(), config.traces, clock)));
+        } else {
+            let evidence = evidence.clone();
+            // None is to be kept: those of before go too.
+            tasks.push(tokio::spawn(async move {
+                if let Err(error) = empty(&evidence).await {
+                    tracing::warn!(%error, "the spans that were kept before are still there");
+                }
+            }));
         }
         if let (Some(waiting), Some(channel)) = (to_collector, channel) {
             tasks.push(tokio::spawn(forward(waiting, channel)));
@@ -91,7 +99,7 @@ async fn bring(mut relayed: Relayed, system: String, sink: Sink, mut over: onesh
             spans = relayed.next() => (spans, false),
             _ = &mut over => (relayed.rest().await, true),
         };
-        sink.bring(&system, admit(&system, spans).spans);
+        sink.bring(&system, admit::own(&system, spans));
         if last {
             return;
         }

@@ -4,12 +4,14 @@
 //! write the test that provokes it (`tests/e2e/refusals.rs` does not compile while a reason has none). A reason's code never
 //! changes its meaning; callers branch on it.
 
+mod terms;
 mod words;
 
 use std::fmt;
 
 use tonic::Code;
 
+pub use terms::Term;
 pub use words::Repeat;
 
 use crate::ExchangeId;
@@ -186,9 +188,9 @@ reasons! {
     sr: "više pružalaca ugovora {contract} dalo je pristup sistemu {consumer}; navedite jednog u ura-provider: {providers}";
     /// The provider has granted this consumer nothing.
     GrantMissing = "GRANT_MISSING", PermissionDenied, Provider,
-    en: "no provider of {contract} has granted access to {consumer}; ask {provider} for a grant",
-    sq: "{consumer} nuk ka leje për {contract}; kërkoni lejen nga {provider}",
-    sr: "{consumer} nema dozvolu za {contract}; zatražite je od {provider}";
+    en: "{consumer} lacks the grant that it needs for {contract}; ask {provider}",
+    sq: "sistemit {consumer} i mungon leja e nevojshme për {contract}; lejen mund ta japë {provider}",
+    sr: "sistemu {consumer} nedostaje potrebna dozvola za {contract}; zatražite je od {provider}";
     /// The grant's validity has ended.
     GrantExpired = "GRANT_EXPIRED", PermissionDenied, Provider,
     en: "grant {grant} ended at {until}; ask {provider} to renew it",
@@ -249,11 +251,11 @@ reasons! {
     en: "the evidence of the exchange cannot be kept, so it is not answered; try again later ({outcome})",
     sq: "dëshmia e shkëmbimit nuk mund të ruhet, prandaj nuk jepet përgjigje; provoni më vonë ({outcome})",
     sr: "dokaz o razmeni ne može da se sačuva, zato nema odgovora; pokušajte kasnije ({outcome})";
-    /// The gateway has as many calls in hand as it may.
+    /// A limit is reached: of the gateway, of the register or of the caller. The term of the limit says who can mend it.
     Overloaded = "OVERLOADED", Unavailable, Operator,
-    en: "the bus has reached its limit of {limit}; try again shortly",
-    sq: "platforma e ka arritur kufirin e {limit}; provoni përsëri pas pak",
-    sr: "platforma je dostigla granicu {limit}; pokušajte ponovo uskoro";
+    en: "a limit is reached: {limit}; try again shortly",
+    sq: "është arritur një kufi: {limit}; provoni përsëri pas pak",
+    sr: "dostignuta je granica: {limit}; pokušajte ponovo uskoro";
     /// Time ran out.
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded, Caller,
     en: "the call did not end within {timeout_ms} ms, waiting for {side}; allow more time where you set less than the bus does ({outcome})",

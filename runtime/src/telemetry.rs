@@ -5,6 +5,7 @@
 //! builds anything for a span, and decides itself which traces are sampled: what it begins is exported.
 
 pub mod relay;
+pub mod split;
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

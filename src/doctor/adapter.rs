@@ -72,5 +72,8 @@ fn contracts(config: &Config, report: &mut Report) -> Vec<Expected> {
         report.add(Finding::ok("adapter file", format!("answers {}", contracts.join(", "))));
     }
     let providers = vec![config.system.to_string()];
-    contracts.into_iter().map(|contract| Expected { contract, providers: providers.clone() }).collect()
+    contracts
+        .into_iter()
+        .map(|contract| Expected { contract, providers: providers.clone(), are_all: false })
+        .collect()
 }

@@ -26,6 +26,8 @@ pub(super) struct Expected {
     pub(super) contract: String,
     /// Who offers it.
     pub(super) providers: Vec<String>,
+    /// Whether these are all who do: an adapter knows only of itself.
+    pub(super) are_all: bool,
 }
 
 /// Asks the gateway at `address` with the folder `identity`.
@@ -76,15 +78,20 @@ fn not_told(error: &dyn std::fmt::Display) -> Finding {
 
 /// How a contract is answered. Health and reflection tell of contracts, not of each of several providers.
 async fn plug(expected: &Expected, plugged: &[String], health: &mut HealthClient<Calls>) -> Finding {
-    let Expected { contract, providers } = expected;
+    let Expected { contract, providers, are_all } = expected;
     let who = providers.join(", ");
     let state = question(health.check(of(contract))).await.map(|answer| answer.into_inner().status());
     let is_plugged = plugged.contains(contract);
     match state {
         Ok(ServingStatus::Serving) if providers.len() > 1 => {
-            let what = format!("{contract} is answered by at least one of {who}");
-            Finding::ok("plug", what)
+            let what =
+                format!("{contract} is answered by at least one of {who}: which of them, is not told here");
+            Finding::warning("plug", what, "the gateway's log and its metrics tell of each of them")
         }
+        Ok(ServingStatus::Serving) if !are_all => Finding::ok(
+            "plug",
+            format!("{contract} is answered on this bus, by {who} if nobody else offers it"),
+        ),
         Ok(ServingStatus::Serving) => Finding::ok("plug", format!("{contract} is answered by {who}")),
         Ok(_) if is_plugged => Finding::problem(
             "plug",

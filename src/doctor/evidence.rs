@@ -124,9 +124,9 @@ async fn log(
     });
     checkpoint(reader, &log, config, clock, report).await?;
     if let Some(held) = log_keys(config, &log.origin, report) {
-        // Read after what is held, because both grow while the gateway runs.
-        let now = reader.logs().await?.into_iter().find(|now| now.log == log.log);
-        report.add(rollback(held, now.map_or(0, |now| now.size)));
+        // Read after the note: the log may have grown since it was read, and the note with it.
+        let now = reader.logs().await?.into_iter().find(|row| row.log == log.log);
+        report.add(rollback(held, now.map_or(0, |row| row.size)));
     }
     entries(reader, &log, clock, report).await
 }
@@ -166,7 +166,7 @@ async fn checkpoint(
     Ok(())
 }
 
-/// The keys that sign, their modes, and how many entries the checkpoint that is held beside them covers.
+/// The keys that sign and their modes; how many entries the checkpoint covers that is held beside them.
 fn log_keys(config: &EvidenceConfig, origin: &str, report: &mut Report) -> Option<u64> {
     let keys = match LogKeys::read(&config.log_keys, origin) {
         Ok(keys) => keys,
@@ -189,13 +189,13 @@ fn log_keys(config: &EvidenceConfig, origin: &str, report: &mut Report) -> Optio
     }
 }
 
-/// Whether the store has what somebody held.
+/// Whether the store has what the checkpoint beside the keys covers; both in entries.
 fn rollback(held: u64, size: u64) -> Finding {
-    if held <= size {
-        return Finding::ok("rollback", "the store has all that the checkpoint beside the keys covers");
+    if held > size {
+        let what = format!("the checkpoint held beside the keys covers {held} entries, the store has {size}");
+        return Finding::problem("rollback", what, "somebody put back an old store: see Backup and restore");
     }
-    let what = format!("the checkpoint held beside the keys covers {held} entries, the store has {size}");
-    Finding::problem("rollback", what, "somebody put back an old store: see Backup and restore")
+    Finding::ok("rollback", "the store has all that the checkpoint beside the keys covers")
 }
 
 /// What stands in the log: gaps, and how the gateway was started.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::json;
 
+use crate::evidence::print::{json_line, plain};
+
 /// How bad it is. In this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
@@ -88,12 +90,12 @@ pub(super) fn text(reports: &[Report]) -> String {
     let mut text = String::new();
     let mut counts = [0_usize; 3];
     for report in reports {
-        text.push_str(&format!("{}\n", plain(&report.file)));
+        text.push_str(&format!("{}\n", one_line(&report.file)));
         for finding in &report.findings {
             counts[usize::from(exit_code(finding.level))] += 1;
             let todo = if finding.todo.is_empty() { String::new() } else { format!(" -> {}", finding.todo) };
             let line = format!("{:<8} {:<13} {}{todo}", finding.level.as_str(), finding.check, finding.what);
-            text.push_str(&format!("  {}\n", plain(&line)));
+            text.push_str(&format!("  {}\n", one_line(&line)));
         }
     }
     let [ok, warnings, problems] = counts;
@@ -116,17 +118,12 @@ pub(super) fn json(reports: &[Report]) -> String {
     let files: Vec<_> =
         reports.iter().map(|report| json!({ "file": report.file, "findings": findings(report) })).collect();
     let program = env!("CARGO_PKG_VERSION");
-    json!({ "worst": worst(reports).as_str(), "program": program, "files": files }).to_string() + "\n"
+    json_line(&json!({ "worst": worst(reports).as_str(), "program": program, "files": files })) + "\n"
 }
 
 /// One line that does nothing to a terminal: some of it comes from files and from others.
-fn plain(text: &str) -> String {
-    let line = text.lines().map(str::trim).collect::<Vec<_>>().join("; ");
-    // Marks of direction are no control characters, and turn a line around all the same.
-    let turns =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let shown = |c: char| if c.is_control() || turns(c) { '\u{fffd}' } else { c };
-    line.chars().map(shown).collect()
+fn one_line(text: &str) -> String {
+    plain(&text.lines().map(str::trim).collect::<Vec<_>>().join("; "))
 }
 
 #[cfg(test)]
@@ -136,7 +133,7 @@ mod tests {
     fn reports() -> Vec<Report> {
         let findings = vec![
             Finding::ok("disk", "half is free"),
-            Finding::warning("clock", "two\nlines\u{1b}[2J", "look"),
+            Finding::warning("clock", "two\nlines\u{1b}[2J\u{61c}", "look"),
             Finding::problem("key", "open", "chmod 600"),
         ];
         vec![Report { file: "gateway.toml".to_owned(), findings }]
@@ -147,11 +144,14 @@ mod tests {
         assert_eq!(
             text(&reports()),
             "gateway.toml\n  ok       disk          half is free\n  \
-             warning  clock         two; lines\u{fffd}[2J -> look\n  \
+             warning  clock         two; lines\\u{1b}[2J\\u{61c} -> look\n  \
              problem  key           open -> chmod 600\n1 problems, 1 warnings, 1 ok\n"
         );
         let all: serde_json::Value = serde_json::from_str(&json(&reports())).expect("JSON");
         assert_eq!(all["worst"], "problem");
+        assert_eq!(all["files"][0]["findings"][1]["what"], "two\nlines\u{1b}[2J\u{61c}");
+        let shown = json(&reports());
+        assert!(!shown.trim_end().contains(|c: char| c.is_control() || c == '\u{61c}'), "{shown:?}");
         assert_eq!(all["files"][0]["findings"][2]["todo"], "chmod 600");
     }
 

@@ -150,8 +150,11 @@ fn expected(directory: &Directory) -> Vec<Expected> {
     for service in &directory.services {
         all.entry(&service.contract).or_default().push(service.provider.clone());
     }
-    let one =
-        |(contract, providers): (&str, Vec<String>)| Expected { contract: contract.to_owned(), providers };
+    let one = |(contract, providers): (&str, Vec<String>)| Expected {
+        contract: contract.to_owned(),
+        providers,
+        are_all: true,
+    };
     all.into_iter().map(one).collect()
 }
 

@@ -175,7 +175,7 @@ impl Find {
 }
 
 /// Whether an opening meets the conditions besides the subject's.
-fn meets(entry: &Entry, filter: &Filter, origin: Option<&str>) -> bool {
+pub(crate) fn meets(entry: &Entry, filter: &Filter, origin: Option<&str>) -> bool {
     use ura_proto::v1::entry::Kind;
     let Some(Kind::Opening(opening)) = entry.entry().and_then(|entry| entry.kind.as_ref()) else {
         return false;

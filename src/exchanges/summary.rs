@@ -57,7 +57,7 @@ impl Summary {
     }
 
     /// Why the bus refused or ended it.
-    fn refusal(&self) -> Option<&str> {
+    pub(super) fn refusal(&self) -> Option<&str> {
         let opening = self.opening.as_ref().map(|opening| opening.refusal.as_str());
         let closing = self.closing.as_ref().map(|closing| closing.refusal.as_str());
         opening.into_iter().chain(closing).find(|reason| !reason.is_empty())

@@ -27,14 +27,25 @@ impl fmt::Display for Wanted {
 /// Length of an exchange id as it is always written, with its hyphens; without them it could be a trace id.
 const EXCHANGE_CHARS: usize = 36;
 
+/// What stands before the id in a refusal's text, in each language.
+const BEFORE: [&str; 3] = ["[exchange ", "[shkëmbimi ", "[razmena "];
+
+/// The last exchange id between this and a closing bracket, and where.
+fn last_after(text: &str, before: &str) -> Option<(usize, ExchangeId)> {
+    text.rmatch_indices(before).find_map(|(at, _)| {
+        let (id, rest) = text.get(at + before.len()..)?.split_at_checked(EXCHANGE_CHARS)?;
+        rest.starts_with(']').then(|| Some((at, exchange(id)?)))?
+    })
+}
+
 /// What a text names. The bus ends the text of a refusal with `[exchange ID]`, in the caller's language: the last of
 /// those is meant, whatever else is quoted before it. Else it is the first exchange id, or else the first trace id,
 /// alone or in a `traceparent`.
 pub(super) fn wanted(text: &str) -> Option<Wanted> {
-    // A blank of `grpc-message` as it goes over the wire.
-    let text = text.replace("%20", " ");
-    let ends = || text.rmatch_indices(']').filter_map(|(end, _)| text.get(..end));
-    let named = ends().find_map(|before| exchange(words(before).last()?));
+    // Of `grpc-message` as it goes over the wire.
+    let text = text.replace("%20", " ").replace("%C3%AB", "ë");
+    let named = BEFORE.iter().filter_map(|before| last_after(&text, before)).max_by_key(|(at, _)| *at);
+    let named = named.map(|(_, id)| id);
     let first = || words(&text).find_map(exchange);
     let of_trace = || words(&text).flat_map(|word| word.split('-')).filter(|id| id.len() == 32);
     (named.or_else(first).map(Wanted::Exchange))
@@ -42,7 +53,7 @@ pub(super) fn wanted(text: &str) -> Option<Wanted> {
 }
 
 /// What may be an id.
-fn words(text: &str) -> impl DoubleEndedIterator<Item = &str> {
+fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_hexdigit() && c != '-').map(|word| word.trim_matches('-'))
 }
 
@@ -59,6 +70,16 @@ mod tests {
     /// A trace id that would be an exchange id if hyphens were put into it.
     const LIKE_EXCHANGE: &str = "019aab3c5e007d118a2b0123456789ab";
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+    #[test]
+    fn the_text_of_a_refusal_is_known_in_each_language() {
+        use ura_proto::refusal::Language;
+        let id: ExchangeId = EXCHANGE.parse().expect("valid");
+        for language in [Language::English, Language::Albanian, Language::Serbian] {
+            let text = format!("{OTHER} is not valid{}; see [{OTHER}]", language.exchange(id));
+            assert_eq!(wanted(&text), Some(Wanted::Exchange(id)), "{text}");
+        }
+    }
 
     #[test]
     fn what_names_a_call() {
@@ -81,6 +102,9 @@ mod tests {
             (format!("GRANT_MISSING: ask arc for a grant [exchange {EXCHANGE}]"), Some(exchange)),
             (format!("metadata {OTHER} is not valid [razmena {EXCHANGE}]; see [1]"), Some(exchange)),
             (format!("GRANT_MISSING:%20ask%20arc%20[exchange%20{EXCHANGE}]"), Some(exchange)),
+            (format!("GRANT_MISSING: a [shk%C3%ABmbimi%20{EXCHANGE}]"), Some(exchange)),
+            (format!("a [exchange {OTHER}] b [shkëmbimi {EXCHANGE}] [exchange of views]"), Some(exchange)),
+            (format!("refused [exchange {EXCHANGE}] by [worker {OTHER}] [{OTHER}]"), Some(exchange)),
             (format!("{EXCHANGE}, not {OTHER}"), Some(exchange)),
             (LIKE_EXCHANGE.to_owned(), Some(Wanted::Trace(like))),
             (format!("Shkëmbimi {EXCHANGE}–"), Some(exchange)),

@@ -45,6 +45,7 @@ async fn a_sound_bus_is_sound() {
         ("clock", "as 127.0.0.1:"),
         ("plug", "ks.tax.v1.PropertyTaxService is answered by atk/property-tax"),
         ("plug", "ura.v1.SubjectAccessService is answered by ais/gateway"),
+        ("plug", "ks.vehicles.v1.VehicleService is answered on this bus, by mpb/vehicles if nobody else"),
         ("adapter file", "ks.vehicles.v1.VehicleService"),
     ] {
         said.says("ok", check, what);
@@ -53,6 +54,29 @@ async fn a_sound_bus_is_sound() {
     let said = doctor(&["--dir", &dir]).await;
     said.says("warning", "verified", "not known");
     assert_eq!(said.not_ok().len(), 1, "{:#?}", said.not_ok());
+    rig.demo.end().await;
+}
+
+#[tokio::test]
+async fn a_log_that_grows_meanwhile_was_not_rolled_back() {
+    let rig = Rig::start().await;
+    let dir = shown(&rig.demo.path());
+    let traffic = async {
+        loop {
+            rig.ask_for_an_invoice().await;
+        }
+    };
+    let doctors = async {
+        for _ in 0..3 {
+            let said = doctor(&["--dir", &dir]).await;
+            said.says("ok", "rollback", "has all");
+            said.says("ok", "checkpoint", "covers all");
+        }
+    };
+    tokio::select! {
+        () = traffic => {}
+        () = doctors => {}
+    }
     rig.demo.end().await;
 }
 

@@ -13,14 +13,22 @@ use ura_traces::{
 };
 
 use super::own_services::Connection;
-use crate::world::{Plan, World, directory, patient, store::EvidenceStore};
+use crate::world::{BEGIN_UNIX_US, Plan, World, directory, patient, store::EvidenceStore};
 
 crate::world::store::on_each_store!(spans_are_kept_under_the_name_of_who_sent_them);
 
 const TRACE: [u8; 16] = [7; 16];
 
 fn span(id: u8) -> Span {
-    Span { trace_id: TRACE.to_vec(), span_id: vec![id; 8], name: format!("span {id}"), ..Span::default() }
+    let at_ns = u64::try_from(BEGIN_UNIX_US).unwrap() * 1_000;
+    Span {
+        trace_id: TRACE.to_vec(),
+        span_id: vec![id; 8],
+        name: format!("span {id}"),
+        start_time_unix_nano: at_ns,
+        end_time_unix_nano: at_ns,
+        ..Span::default()
+    }
 }
 
 /// Spans of somebody who calls itself the gateway.

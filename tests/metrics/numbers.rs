@@ -63,7 +63,7 @@ async fn every_exchange_is_counted_once_by_how_it_ended() {
         (&PROBE, "NOT_FOUND", "", 1.0),
         (&PROBE, "INTERNAL", "CONTRACT_MISMATCH", 1.0),
         (&PROBE, "INVALID_ARGUMENT", "IDEMPOTENCY_KEY_MISSING", 1.0),
-        (&PROBE, "CANCELLED", "", 1.0),
+        (&PROBE, "CANCELLED", "_left", 1.0),
         (&[("consumer", "ais/other"), PROBE[1]], "PERMISSION_DENIED", "GRANT_MISSING", 1.0),
         (&[PROBE[0], ("contract", "_other"), ("provider", "_none")], "UNIMPLEMENTED", "SERVICE_UNKNOWN", 1.0),
     ];
@@ -79,9 +79,12 @@ async fn every_exchange_is_counted_once_by_how_it_ended() {
     for (kind, count) in [("read", 4.0), ("write", 1.0)] {
         assert_eq!(shown.value("ura_exchange_overhead_seconds_count", &[("kind", kind)]), count, "{kind}");
     }
-    // The same, and the one that was no gRPC.
-    assert_eq!(shown.value("ura_service_call_seconds_count", &PROBE[1..]), 6.0);
-    assert_eq!(shown.value("ura_service_register_seconds_count", &PROBE[1..]), 6.0);
+    // The same, the one that was no gRPC, and the one whose caller gave up waiting for the register.
+    assert_eq!(shown.value("ura_service_register_seconds_count", &PROBE[1..]), 7.0);
+    assert_eq!(shown.value("ura_service_call_seconds_count", &PROBE[1..]), 7.0);
+    // Streams are not timed.
+    assert_eq!(shown.value("ura_service_exchanges_total", &PROBE[1..]), 8.0);
+    assert_eq!(shown.value("ura_service_failures_total", &PROBE[1..]), 1.0);
     world.end().await;
 }
 

@@ -7,11 +7,14 @@ use tokio::net::TcpListener;
 use ura_traces::{ResourceSpans, ScopeSpans, Span, collector::ExportTraceServiceRequest};
 
 use super::{numbers, pages::Shown};
-use crate::world::{Plan, World};
+use crate::world::{BEGIN_UNIX_US, Plan, World};
 
 /// Gives this many spans to the bus, as any of its members may.
 async fn export(world: &World, spans: u8) {
+    let at_ns = u64::try_from(BEGIN_UNIX_US).unwrap() * 1_000;
     let span = |id: u8| Span {
+        start_time_unix_nano: at_ns,
+        end_time_unix_nano: at_ns,
         trace_id: vec![7; 16],
         span_id: vec![id + 1; 8],
         name: "made here".to_owned(),

@@ -1,4 +1,6 @@
-//! What a member sent, made into what is kept: under the sender's own name, within bounds. Pure.
+//! What a member sent, made into what is kept: under the sender's own name, within bounds, without the values of anybody. Pure.
+
+mod strip;
 
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value::Value},
@@ -13,6 +15,12 @@ pub const REQUEST_BYTES_MAX: usize = 4 << 20;
 pub const SPANS_MAX: usize = 8_192;
 /// One span, in bytes.
 pub const SPAN_BYTES_MAX: usize = 32 << 10;
+/// Attributes, events or links of one span, each.
+const ITEMS_MAX: usize = 128;
+/// A span's end may lie so far from the gateway's clock, in nanoseconds: an hour.
+const OFF_NS_MAX: u64 = 3_600_000_000_000;
+/// A span may have begun so long ago, in nanoseconds: a day.
+const BEGUN_NS_MAX: u64 = 24 * OFF_NS_MAX;
 /// Attributes of a resource that are passed on, beside those that the gateway sets.
 const RESOURCE_ATTRIBUTES_MAX: usize = 64;
 
@@ -36,21 +44,40 @@ pub struct Admitted {
     pub why: &'static str,
 }
 
-/// Takes the spans of `system`, which its certificate names. Whatever a resource says of who it is gives way.
+/// The gateway's own spans, under the name of its system. They say what a member's may not.
 #[must_use]
-pub fn admit(system: &str, sent: Vec<ResourceSpans>) -> Admitted {
+pub fn own(system: &str, mut spans: Vec<ResourceSpans>) -> Vec<ResourceSpans> {
+    for of_resource in &mut spans {
+        of_resource.resource = Some(resource(system, of_resource.resource.take().unwrap_or_default()));
+    }
+    spans
+}
+
+/// Takes the spans of `system`, which its certificate names. Whatever a resource says of who it is gives way, and of a
+/// span only is taken what tells no value. `now_unix_us` is the gateway's clock, in microseconds since 1970.
+#[must_use]
+pub fn admit(system: &str, sent: Vec<ResourceSpans>, now_unix_us: i64) -> Admitted {
+    let now_ns = u64::try_from(now_unix_us).unwrap_or_default().saturating_mul(1_000);
     let mut admitted = Admitted::default();
     for mut of_resource in sent {
         of_resource.resource = Some(resource(system, of_resource.resource.take().unwrap_or_default()));
+        of_resource.schema_url.clear();
         for scope in &mut of_resource.scope_spans {
-            scope.spans.retain(|span| {
+            scope.schema_url.clear();
+            if let Some(of_scope) = &mut scope.scope {
+                strip::strip_scope(of_scope);
+            }
+            scope.spans.retain_mut(|span| {
                 let problem = if admitted.taken == SPANS_MAX {
                     Some("a request has at most 8192 spans")
                 } else {
-                    problem(span)
+                    problem(span, now_ns)
                 };
                 match problem {
-                    None => admitted.taken += 1,
+                    None => {
+                        strip::strip(span);
+                        admitted.taken += 1;
+                    }
                     Some(problem) => {
                         admitted.rejected += 1;
                         admitted.why = problem;
@@ -68,7 +95,7 @@ pub fn admit(system: &str, sent: Vec<ResourceSpans>) -> Admitted {
 }
 
 /// What is wrong with a span, if anything.
-fn problem(span: &Span) -> Option<&'static str> {
+fn problem(span: &Span, now_ns: u64) -> Option<&'static str> {
     let id = |bytes: &[u8], length| bytes.len() == length && bytes.iter().any(|byte| *byte != 0);
     if !id(&span.trace_id, 16) {
         return Some("trace_id must be 16 bytes that are not all 0");
@@ -81,6 +108,16 @@ fn problem(span: &Span) -> Option<&'static str> {
     }
     if span.end_time_unix_nano < span.start_time_unix_nano {
         return Some("end_time_unix_nano is before start_time_unix_nano");
+    }
+    if span.end_time_unix_nano.abs_diff(now_ns) > OFF_NS_MAX {
+        return Some("end_time_unix_nano is more than an hour from the gateway's clock");
+    }
+    if now_ns.saturating_sub(span.start_time_unix_nano) > BEGUN_NS_MAX {
+        return Some("start_time_unix_nano is more than a day ago");
+    }
+    // Their number before their size: an empty one takes two bytes here, and a hundred where it is kept.
+    if [span.attributes.len(), span.events.len(), span.links.len()].iter().any(|items| *items > ITEMS_MAX) {
+        return Some("a span has at most 128 attributes, 128 events and 128 links");
     }
     (span.encoded_len() > SPAN_BYTES_MAX).then_some("a span has at most 32768 bytes")
 }
@@ -97,6 +134,7 @@ fn resource(system: &str, sent: Resource) -> Resource {
     attributes.extend(claimed.map(|claimed| attribute(CLAIMED, &claimed)));
     let others = sent.attributes.into_iter();
     let others = others.filter(|other| other.key != SERVICE_NAME && !other.key.starts_with("ura."));
+    let others = others.filter(|other| !other.key.is_empty() && strip::is_short(other));
     attributes.extend(others.take(RESOURCE_ATTRIBUTES_MAX));
     // References from entities to attributes could say again who it is.
     Resource { attributes, dropped_attributes_count: sent.dropped_attributes_count, ..Resource::default() }
@@ -111,12 +149,24 @@ pub fn attribute(key: &str, value: &str) -> KeyValue {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::trace::v1::ScopeSpans;
+    use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, span};
 
     use super::*;
 
+    const NOW_US: i64 = 1_795_348_800_000_000;
+    const NOW_NS: u64 = 1_795_348_800_000_000_000;
+
     fn span() -> Span {
-        Span { trace_id: vec![1; 16], span_id: vec![2; 8], name: "a".to_owned(), ..Span::default() }
+        let (start_time_unix_nano, end_time_unix_nano) = (NOW_NS - 5, NOW_NS);
+        let name = "a".to_owned();
+        Span {
+            trace_id: vec![1; 16],
+            span_id: vec![2; 8],
+            name,
+            start_time_unix_nano,
+            end_time_unix_nano,
+            ..Span::default()
+        }
     }
 
     fn sent(attributes: Vec<KeyValue>, spans: Vec<Span>) -> Vec<ResourceSpans> {
@@ -134,7 +184,7 @@ mod tests {
             attribute(SERVICE_NAME, "atk/property-tax"),
             attribute("ura.anything", "x"),
         ];
-        let admitted = admit("arc/civil-status", sent(claims, vec![span()]));
+        let admitted = admit("arc/civil-status", sent(claims, vec![span()]), NOW_US);
         let resource = admitted.spans[0].resource.clone().expect("there");
         let expected = [
             attribute(SERVICE_NAME, "arc/civil-status"),
@@ -145,15 +195,16 @@ mod tests {
         assert_eq!(resource.attributes, expected);
         let mut nameless = sent(Vec::new(), vec![span()]);
         nameless[0].resource = None;
-        let resource = admit("arc/civil-status", nameless).spans[0].resource.clone().expect("made");
+        let resource = admit("arc/civil-status", nameless, NOW_US).spans[0].resource.clone().expect("made");
         assert_eq!(resource.attributes, expected[..2]);
-        let own = vec![attribute(SERVICE_NAME, "arc/civil-status")];
-        let resource = admit("arc/civil-status", sent(own, vec![span()])).spans[0].resource.clone();
+        let named = vec![attribute(SERVICE_NAME, "arc/civil-status")];
+        let resource = admit("arc/civil-status", sent(named, vec![span()]), NOW_US).spans[0].resource.clone();
         assert_eq!(resource.expect("there").attributes, expected[..2]);
     }
 
     #[test]
     fn spans_that_are_not_taken() {
+        const HOUR_NS: u64 = 3_600_000_000_000;
         let large = attribute("a", &"x".repeat(SPAN_BYTES_MAX));
         let table = [
             (Span { trace_id: vec![1; 15], ..span() }, "trace_id"),
@@ -161,17 +212,57 @@ mod tests {
             (Span { span_id: Vec::new(), ..span() }, "span_id"),
             (Span { span_id: vec![0; 8], ..span() }, "span_id"),
             (Span { parent_span_id: vec![3; 4], ..span() }, "parent_span_id"),
-            (Span { start_time_unix_nano: 5, end_time_unix_nano: 4, ..span() }, "before"),
+            (Span { start_time_unix_nano: NOW_NS, end_time_unix_nano: NOW_NS - 1, ..span() }, "before"),
+            (Span { end_time_unix_nano: NOW_NS + HOUR_NS + 1, ..span() }, "an hour"),
+            (
+                Span {
+                    start_time_unix_nano: NOW_NS - HOUR_NS - 1,
+                    end_time_unix_nano: NOW_NS - HOUR_NS - 1,
+                    ..span()
+                },
+                "an hour",
+            ),
+            (Span { start_time_unix_nano: NOW_NS - 24 * HOUR_NS - 1, ..span() }, "a day"),
+            // On the wire these are small.
+            (Span { attributes: vec![KeyValue::default(); 129], ..span() }, "128"),
+            (Span { events: vec![span::Event::default(); 129], ..span() }, "128"),
+            (Span { links: vec![span::Link::default(); 129], ..span() }, "128"),
             (Span { attributes: vec![large], ..span() }, "32768"),
         ];
         for (wrong, why) in table {
-            let admitted = admit("a/b", sent(Vec::new(), vec![wrong, span()]));
+            let admitted = admit("a/b", sent(Vec::new(), vec![wrong, span()]), NOW_US);
             assert_eq!((admitted.taken, admitted.rejected), (1, 1), "{why}");
             assert!(admitted.why.contains(why), "{why}: {}", admitted.why);
             assert_eq!(admitted.spans[0].scope_spans[0].spans, [span()], "{why}");
         }
-        let many = admit("a/b", sent(Vec::new(), vec![span(); SPANS_MAX + 2]));
+        let many = admit("a/b", sent(Vec::new(), vec![span(); SPANS_MAX + 2]), NOW_US);
         assert_eq!((many.taken, many.rejected), (SPANS_MAX, 2));
-        assert_eq!(admit("a/b", sent(Vec::new(), Vec::new())), Admitted::default());
+        assert_eq!(admit("a/b", sent(Vec::new(), Vec::new()), NOW_US), Admitted::default());
+    }
+
+    #[test]
+    fn nothing_is_taken_along_with_a_span() {
+        let mut wild =
+            sent(vec![attribute("host.name", &"x".repeat(257)), KeyValue::default()], vec![span()]);
+        wild[0].schema_url = "x".to_owned();
+        wild[0].scope_spans[0].schema_url = "x".to_owned();
+        wild[0].scope_spans[0].spans[0].attributes = vec![attribute("ura.exchange_id", "forged")];
+        let taken = admit("a/b", wild, NOW_US).spans;
+        let mut expected = sent(vec![attribute(SERVICE_NAME, "a/b"), attribute(SYSTEM, "a/b")], vec![span()]);
+        expected[0].scope_spans[0].spans[0].dropped_attributes_count = 1;
+        assert_eq!(taken, expected);
+    }
+
+    #[test]
+    fn the_gateway_s_own_spans_are_taken_as_they_are() {
+        let mut spans = sent(Vec::new(), vec![Span { start_time_unix_nano: 1, ..span() }]);
+        spans[0].scope_spans[0].spans[0].attributes = vec![attribute("ura.exchange_id", "x")];
+        let own = own("ais/gateway", spans.clone());
+        assert_eq!(own[0].scope_spans, spans[0].scope_spans);
+        let resource = own[0].resource.clone().expect("made");
+        assert_eq!(
+            resource.attributes,
+            [attribute(SERVICE_NAME, "ais/gateway"), attribute(SYSTEM, "ais/gateway")]
+        );
     }
 }

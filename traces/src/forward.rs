@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tonic::{
     Code, Status,
     codec::CompressionEncoding,
     transport::{Channel, Endpoint},
 };
+use tonic_types::StatusExt as _;
 
 use crate::{
     collector::{ExportTraceServiceRequest, trace_service_client::TraceServiceClient},
@@ -21,7 +21,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 const WAIT_FIRST: Duration = Duration::from_millis(200);
 /// The longest wait.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// A batch that could not be sent for so long is given up.
+/// A batch that came so long ago and could not be sent is given up.
 const GIVE_UP: Duration = Duration::from_secs(300);
 
 /// The collector's address cannot be used.
@@ -50,6 +50,11 @@ pub async fn forward(mut waiting: Waiting, channel: Channel) {
     let mut failing = false;
     while let Some(batch) = waiting.next().await {
         let counters = &waiting.counters;
+        if failing && batch.arrived.elapsed() > GIVE_UP {
+            // Younger ones are tried.
+            count(&counters.not_forwarded, batch.count);
+            continue;
+        }
         match send(&mut client, &batch, &mut failing).await {
             Ok(rejected) => {
                 let rejected = usize::try_from(rejected).unwrap_or_default().min(batch.count);
@@ -70,7 +75,6 @@ async fn send(
     batch: &Batch,
     failing: &mut bool,
 ) -> Result<i64, Status> {
-    let begun = Instant::now();
     let mut wait = WAIT_FIRST;
     loop {
         let request = ExportTraceServiceRequest { resource_spans: batch.spans.clone() };
@@ -84,29 +88,26 @@ async fn send(
             }
             Err(error) => error,
         };
-        if !may_be_repeated(error.code()) || begun.elapsed() > GIVE_UP {
+        let pause = error.get_details_retry_info().and_then(|info| info.retry_delay);
+        if !may_be_repeated(error.code(), pause.is_some()) || batch.arrived.elapsed() > GIVE_UP {
             return Err(error);
         }
         if !std::mem::replace(failing, true) {
             tracing::warn!(error = error.message(), code = ?error.code(), "the collector takes no spans now; they wait");
         }
-        tokio::time::sleep(wait).await;
+        tokio::time::sleep(pause.unwrap_or_default().clamp(wait, WAIT_MAX)).await;
         wait = (wait * 2).min(WAIT_MAX);
     }
 }
 
-/// Whether the same may be sent again (OTLP specification, "Failures").
-fn may_be_repeated(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Cancelled
-            | Code::DeadlineExceeded
-            | Code::Aborted
-            | Code::OutOfRange
-            | Code::Unavailable
-            | Code::DataLoss
-            | Code::ResourceExhausted
-    )
+/// Whether the same may be sent again (OTLP specification, "Failures"). Servers say of what is too large that a resource
+/// is exhausted or that it is out of range: those are repeated only where the answer names a pause.
+fn may_be_repeated(code: Code, names_a_pause: bool) -> bool {
+    match code {
+        Code::Cancelled | Code::DeadlineExceeded | Code::Aborted | Code::Unavailable | Code::DataLoss => true,
+        Code::ResourceExhausted | Code::OutOfRange => names_a_pause,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -114,6 +115,7 @@ mod tests {
     use std::{collections::VecDeque, sync::Mutex};
 
     use tokio::sync::mpsc;
+    use tonic_types::ErrorDetails;
 
     use super::*;
     use crate::{
@@ -127,9 +129,15 @@ mod tests {
 
     #[test]
     fn failures_after_which_the_same_is_sent_again() {
-        // Of the codes 0 to 16, those of the specification.
-        let repeated: Vec<i32> = (0..17).filter(|code| may_be_repeated(Code::from_i32(*code))).collect();
-        assert_eq!(repeated, [1, 4, 8, 10, 11, 14, 15]);
+        let repeated = |pause: bool| -> Vec<i32> {
+            (0..17).filter(|code| may_be_repeated(Code::from_i32(*code), pause)).collect()
+        };
+        assert_eq!(
+            repeated(true),
+            [1, 4, 8, 10, 11, 14, 15],
+            "of the codes 0 to 16, those of the specification"
+        );
+        assert_eq!(repeated(false), [1, 4, 10, 14, 15]);
     }
 
     /// A collector that answers as it is told, then takes everything.
@@ -148,7 +156,13 @@ mod tests {
             let spans = resources.iter().flat_map(|resource| &resource.scope_spans);
             self.seen.send(spans.map(|scope| scope.spans.len()).sum()).expect("the test listens");
             let answer = self.answers.lock().expect("no panic").pop_front().unwrap_or(Ok(0));
-            let rejected_spans = answer.map_err(|code| Status::new(code, "told to"))?;
+            let rejected_spans = answer.map_err(|code| match code {
+                Code::ResourceExhausted => {
+                    let pause = ErrorDetails::with_retry_info(Some(Duration::from_millis(1)));
+                    Status::with_error_details(code, "a moment", pause)
+                }
+                code => Status::new(code, "told to"),
+            })?;
             let partial = ExportTracePartialSuccess { rejected_spans, error_message: String::new() };
             let partial_success = (rejected_spans > 0).then_some(partial);
             Ok(tonic::Response::new(ExportTraceServiceResponse { partial_success }))
@@ -161,7 +175,7 @@ mod tests {
         let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
         let (seen, mut told) = mpsc::unbounded_channel();
         let answers =
-            [Err(Code::Unavailable), Err(Code::ResourceExhausted), Ok(0), Err(Code::InvalidArgument), Ok(1)];
+            [Err(Code::Unavailable), Err(Code::ResourceExhausted), Ok(0), Err(Code::OutOfRange), Ok(1)];
         let collector_of = Collector { answers: Mutex::new(answers.into()), seen };
         let service = TraceServiceServer::new(collector_of).accept_compressed(CompressionEncoding::Gzip);
         let connection = tokio::spawn(async move {

@@ -17,10 +17,12 @@ use sqlx::{
 use ura_evidence::store::{Address, Beside};
 
 use crate::Span;
-pub use keep::keep;
+pub use keep::{empty, keep};
 
 /// Spans of one trace that are read.
 pub const TRACE_SPANS_MAX: i64 = 10_000;
+/// Spans of one trace that are kept of one system: others would be buried under them.
+pub const TRACE_SYSTEM_SPANS_MAX: i64 = 2_000;
 /// How long a lock or a connection is waited for.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// Name of the tables, for their place beside the evidence.
@@ -143,16 +145,21 @@ impl Store {
         }))
     }
 
-    /// The spans of a trace, in the order in which they came; at most [`TRACE_SPANS_MAX`].
+    /// The spans of a trace, in the order in which they came; at most [`TRACE_SPANS_MAX`]. Where there are more, each
+    /// system's first are among them.
     ///
     /// # Errors
     /// The database, or a row that is no span.
     pub async fn trace(&self, trace_id: [u8; 16]) -> Result<Vec<Kept>, StoreError> {
-        let rows: Vec<(String, Vec<u8>)> = on!(self, |pool| {
-            let found = "select system, body from trace_span where trace_id = $1 order by id limit $2";
+        let mut rows: Vec<(i64, String, Vec<u8>)> = on!(self, |pool| {
+            let found = "select id, system, body from (select id, system, body, \
+                         row_number() over (partition by system order by id) as turn \
+                         from trace_span where trace_id = $1) as found order by turn, id limit $2";
             sqlx::query_as(found).bind(trace_id.to_vec()).bind(TRACE_SPANS_MAX).fetch_all(pool).await?
         });
-        let kept = |(system, body): (String, Vec<u8>)| Ok(Kept { system, span: Span::decode(&*body)? });
+        rows.sort_unstable_by_key(|(id, ..)| *id);
+        let kept =
+            |(_, system, body): (i64, String, Vec<u8>)| Ok(Kept { system, span: Span::decode(&*body)? });
         rows.into_iter().map(kept).collect()
     }
 

@@ -49,4 +49,5 @@ fn a_lease_is_taken_from_the_dead_and_with_a_flag_from_the_living() {
 fn generations_have_a_number_behind_the_name() {
     assert_eq!(generation_name("a/b", 1), "a/b");
     assert_eq!(generation_name("a/b", 2), "a/b/2");
+    assert_eq!([1, 2, 30].map(|number| generation_of("a/b", &generation_name("a/b", number))), [1, 2, 30]);
 }

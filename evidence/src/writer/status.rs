@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, PoisonError, RwLock,
-    atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 
 use ura_runtime::metrics::Histogram;
@@ -30,8 +30,8 @@ pub struct Status {
     pub available: bool,
     /// Another process took the log over.
     pub fenced: bool,
-    /// The log was sealed by another; a new generation is begun.
-    pub sealed: bool,
+    /// Generation of the log, from 1: each time another gateway seals it, a new one is begun.
+    pub generation: u32,
 }
 
 /// What the writer has done since the process began.
@@ -72,7 +72,7 @@ pub(super) struct Gauges {
     pub(super) waiting: AtomicUsize,
     pub(super) available: AtomicBool,
     pub(super) fenced: AtomicBool,
-    pub(super) sealed: AtomicBool,
+    pub(super) generation: AtomicU32,
     pub(super) tally: Tally,
 }
 
@@ -86,7 +86,7 @@ impl Gauges {
             waiting: AtomicUsize::new(0),
             available: AtomicBool::new(true),
             fenced: AtomicBool::new(false),
-            sealed: AtomicBool::new(false),
+            generation: AtomicU32::new(1),
             tally: Tally::default(),
         }
     }
@@ -114,7 +114,7 @@ impl Gauges {
             waiting: self.waiting.load(Ordering::Relaxed),
             available: self.is_available(),
             fenced: self.fenced.load(Ordering::Relaxed),
-            sealed: self.sealed.load(Ordering::Relaxed),
+            generation: self.generation.load(Ordering::Relaxed),
         }
     }
 }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     entry::Row,
     keys::LogKeys,
-    lease::{Candidate, Holder, Lease},
+    lease::{self, Candidate, Holder, Lease},
     store::{LogRow, Reader, Store, StoreError},
     sweep::{Looked, Sweep},
 };
@@ -158,9 +158,9 @@ impl Worker {
         batch.own(Row::new(None, self.now_us(), Kind::Started(started)));
         self.commit(batch, true, false).await?;
         self.epoch = epoch;
+        let generation = lease::generation_of(&self.setup.origin, &origin);
+        self.shared.gauges.generation.store(generation, Ordering::Relaxed);
         self.shared.gauges.set_origin(origin);
-        let is_later = *self.log.origin != *self.setup.origin;
-        self.shared.gauges.sealed.store(is_later, Ordering::Relaxed);
         self.unstarted = None;
         self.looking = None;
         self.sweep = Some(Sweep { log: self.log.log, next: swept, below: self.log.size() });

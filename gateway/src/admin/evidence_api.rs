@@ -20,7 +20,7 @@ use ura_log::{
 };
 use ura_proto::{
     ExchangeId, SystemId,
-    refusal::Language,
+    refusal::{Language, Term},
     v1::{
         AddCosignatureRequest, AddCosignatureResponse, GetCheckpointRequest, GetCheckpointResponse,
         GetConsistencyProofRequest, GetConsistencyProofResponse, GetReceiptRequest, GetReceiptResponse,
@@ -82,7 +82,7 @@ impl EvidenceApi {
         let language = caller::language(request.metadata());
         let caller = caller::known(request.extensions(), &self.sources.directory.load(), language)?;
         let place = self.questions.take(&caller);
-        let place = place.ok_or_else(|| status::overloaded("questions about evidence in hand", language))?;
+        let place = place.ok_or_else(|| status::overloaded(Term::Questions, language))?;
         Ok((Asked { caller, language, _place: place }, request.into_inner()))
     }
 
@@ -333,7 +333,7 @@ impl EvidenceService for EvidenceApi {
         let (asked, ReadEntriesRequest { origin, from_index, follow }) = self.asked(request)?;
         let Asked { caller, language, .. } = asked;
         let place = self.streams.take(&caller);
-        let place = place.ok_or_else(|| status::overloaded("streams of entries", language))?;
+        let place = place.ok_or_else(|| status::overloaded(Term::EntryStreams, language))?;
         if from_index > MAX_TREE_LEAVES {
             return Err(wrong("from_index", format!("{from_index} is above {MAX_TREE_LEAVES}")));
         }

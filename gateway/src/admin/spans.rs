@@ -6,12 +6,13 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     trace_service_server::{TraceService, TraceServiceServer},
 };
 use tonic::codec::CompressionEncoding;
+use ura_runtime::clock::Clock;
 use ura_traces::{
     admit::{REQUEST_BYTES_MAX, admit},
     queue::Sink,
 };
 
-use super::caller;
+use super::{caller, gate::Gate};
 use crate::directory::Directory;
 
 /// The service by which members send their spans. The caller's `SystemId` must stand among the extensions of each
@@ -19,16 +20,19 @@ use crate::directory::Directory;
 pub(crate) fn trace_service(
     directory: Directory,
     sink: Sink,
-) -> TraceServiceServer<impl TraceService + Clone> {
-    TraceServiceServer::new(Spans { directory, sink })
+    clock: Clock,
+) -> Gate<TraceServiceServer<impl TraceService + Clone>> {
+    let spans = TraceServiceServer::new(Spans { sink, clock, directory: directory.clone() })
         .accept_compressed(CompressionEncoding::Gzip)
-        .max_decoding_message_size(REQUEST_BYTES_MAX)
+        .max_decoding_message_size(REQUEST_BYTES_MAX);
+    Gate::new(spans, directory)
 }
 
 #[derive(Clone)]
 struct Spans {
     directory: Directory,
     sink: Sink,
+    clock: Clock,
 }
 
 #[tonic::async_trait]
@@ -39,7 +43,7 @@ impl TraceService for Spans {
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
         let language = caller::language(request.metadata());
         let system = caller::known(request.extensions(), &self.directory.load(), language)?;
-        let admitted = admit(system.as_str(), request.into_inner().resource_spans);
+        let admitted = admit(system.as_str(), request.into_inner().resource_spans, self.clock.unix_us());
         self.sink.bring(system.as_str(), admitted.spans);
         let partial_success = (admitted.rejected > 0).then(|| ExportTracePartialSuccess {
             rejected_spans: i64::try_from(admitted.rejected).unwrap_or(i64::MAX),

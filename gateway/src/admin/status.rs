@@ -5,27 +5,35 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use ura_proto::{
     SystemId,
-    refusal::{DOMAIN, Language, Reason},
+    refusal::{DOMAIN, Language, Mender, Reason, Term},
+    v1::Outcome,
 };
+
+use crate::error::outcome_text;
 
 /// Longest text that is repeated from a request, in characters.
 const QUOTE_CHARS_MAX: usize = 128;
 
 /// The caller is no system of the directory.
 pub(super) fn not_a_system(caller: &SystemId, language: Language) -> Status {
-    refused(Reason::CallerUnknown, language, &[("consumer", caller.as_str())])
+    let reason = (Reason::CallerUnknown, Reason::CallerUnknown.mender());
+    refused(reason, language, (("consumer", caller.as_str()), &|_| caller.as_str()))
 }
 
 /// Too much is asked at once; `limit` says of what.
-pub(super) fn overloaded(limit: &str, language: Language) -> Status {
-    refused(Reason::Overloaded, language, &[("limit", limit)])
+pub(super) fn overloaded(limit: Term, language: Language) -> Status {
+    let words = |language| limit.words(language);
+    let mender = limit.mender().unwrap_or(Reason::Overloaded.mender());
+    refused((Reason::Overloaded, mender), language, (("limit", limit.as_str()), &words))
 }
 
 /// Evidence cannot be read or written. The cause is for the operator's log only.
 pub(super) fn unavailable(cause: impl std::fmt::Display, language: Language) -> Status {
     tracing::error!(%cause, "a question about evidence was not answered");
     // A question about evidence goes to no register.
-    refused(Reason::EvidenceUnavailable, language, &[("outcome", "never_sent")])
+    let reason = (Reason::EvidenceUnavailable, Reason::EvidenceUnavailable.mender());
+    let words = |language| outcome_text(Outcome::NeverSent, language);
+    refused(reason, language, (("outcome", "never_sent"), &words))
 }
 
 /// No checkpoint covers what is asked for yet; the next one will.
@@ -47,17 +55,15 @@ pub(super) fn quoted(text: &str) -> String {
     format!("{:?}", text.chars().take(QUOTE_CHARS_MAX).collect::<String>())
 }
 
-/// A refusal of the catalogue, as a status.
-fn refused(reason: Reason, language: Language, details: &[(&str, &str)]) -> Status {
-    let text = |language| {
-        let template = reason.template(language).to_owned();
-        // Words of programs, such as `never_sent`, in words of people.
-        details.iter().fold(template, |text, (key, value)| {
-            text.replace(&format!("{{{key}}}"), &value.replace('_', " "))
-        })
-    };
-    let known = details.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    let mender = ("mender".to_owned(), reason.mender().as_str().to_owned());
+/// A refusal of the catalogue, as a status: with its one detail for programs, and the words for people.
+fn refused<'w>(
+    (reason, mender): (Reason, Mender),
+    language: Language,
+    ((key, value), words): ((&str, &str), &dyn Fn(Language) -> &'w str),
+) -> Status {
+    let text = |language| reason.template(language).replace(&format!("{{{key}}}"), words(language));
+    let known = [(key.to_owned(), value.to_owned())].into_iter();
+    let mender = ("mender".to_owned(), mender.as_str().to_owned());
     let mut told = ErrorDetails::new();
     told.set_error_info(
         reason.as_str(),
@@ -87,7 +93,7 @@ mod tests {
         assert_eq!(info.metadata["mender"], "operator");
         assert_eq!(details.localized_message().expect("a text").locale, "sq");
         assert!(details.retry_info().is_none());
-        assert!(overloaded("streams", Language::English).get_error_details().retry_info().is_some());
+        assert!(overloaded(Term::EntryStreams, Language::English).get_error_details().retry_info().is_some());
     }
 
     #[test]
@@ -96,6 +102,9 @@ mod tests {
         assert_eq!(status.code(), Code::Unavailable);
         assert!(!format!("{status:?}").contains("secret"), "{status:?}");
         assert!(status.message().ends_with("(never sent)"), "{status:?}");
+        let albanian = unavailable("", Language::Albanian);
+        let text = albanian.get_details_localized_message().expect("a text").message;
+        assert!(text.ends_with("(nuk u dërgua)"), "{text}");
     }
 
     #[test]

@@ -1,20 +1,14 @@
-//! The gateway's span of a call, and the `traceparent` that the adapter is given. Attributes are
-//! made only where the span is recorded: at its beginning for a share of the traces, at its end for every call that was
-//! refused, failed or took long. Names after OpenTelemetry's RPC conventions.
+//! The gateway's span of a call, and the `traceparent` that the adapter is given. A span is made only where it is
+//! recorded, when its call has ended: of a share of the traces, and of every call that was refused, failed or took
+//! long. Names after OpenTelemetry's RPC conventions.
+
+mod share;
 
 use std::{
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
-use opentelemetry::{
-    Context, KeyValue,
-    global::{self, BoxedSpan},
-    trace::{Span as _, SpanKind, Status, TraceContextExt as _, Tracer as _},
-};
 use opentelemetry_proto::tonic::trace::v1 as proto;
 use tokio::time::Instant;
 use ura_proto::{ExchangeId, SystemId, refusal::Reason};
@@ -25,115 +19,93 @@ use ura_runtime::{
 use ura_traces::admit::attribute;
 
 use super::Call;
-
-/// Name of the instrumentation.
-const SCOPE: &str = "ura.gateway";
+pub(crate) use share::{Share, Shares};
 
 /// Name of a method that no contract has: else callers would choose how many names there are.
 static OTHER: LazyLock<Arc<str>> = LazyLock::new(|| "_OTHER".into());
 
 /// Status codes that are errors of a server (RPC conventions, "Server" of gRPC): unknown, deadline
 /// exceeded, unimplemented, internal, unavailable, data loss.
-const SERVER_ERRORS: [u32; 6] = [2, 4, 12, 13, 14, 15];
+pub(crate) const SERVER_ERRORS: [u32; 6] = [2, 4, 12, 13, 14, 15];
 
 /// gRPC status of a call whose caller went away.
 const CANCELLED: u32 = 1;
 
-/// Calls of one second whose spans are recorded because of their traces' ids: those are the callers' to choose.
-const SAMPLED_PER_S_MAX: u64 = 500;
-
-/// The second, since the gateway began to count, and the calls sampled in it, in the lower 32 bits.
-static SAMPLED: AtomicU64 = AtomicU64::new(0);
-
 /// What decides whether a call's span is recorded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Sampling {
     /// Share of traces that are recorded from their beginning.
     pub(crate) ratio: f64,
     /// A call that takes this long is recorded in any case.
     pub(crate) slow_ms: u64,
+    /// What each consumer may have recorded.
+    pub(crate) shares: Shares,
+}
+
+impl Sampling {
+    /// This share of traces, and what takes so many milliseconds; no consumer has had anything yet.
+    pub(crate) fn new(ratio: f64, slow_ms: u64) -> Self {
+        Self { ratio, slow_ms, shares: Shares::default() }
+    }
 }
 
 /// A call's span, which ends when it is dropped: by then the last word to the caller is known.
 pub(crate) struct Span {
-    recorded: Recorded,
+    /// `None` where nobody looks.
+    begun: Option<Begun>,
     /// What the caller is told: a status, and the reason where it comes from the bus.
     ended: (u32, Option<Reason>),
 }
 
-/// How a span is recorded.
-enum Recorded {
-    /// Not at all: nobody looks.
-    Off,
-    /// From its beginning.
-    Live(BoxedSpan),
-    /// If the call ends badly or late.
-    Late(Late),
-}
-
-/// What a span is made of that nobody wanted when its call began.
-pub(crate) struct Late {
+/// What a span is made of.
+struct Begun {
     method: Arc<str>,
     consumer: SystemId,
     provider: Option<SystemId>,
     exchange: ExchangeId,
+    /// Its place in the trace, and whether it is recorded however the call ends.
     trace: TraceContext,
     /// Id of the caller's span, where the trace is the caller's.
     parent: Option<[u8; 8]>,
     arrived: Instant,
     arrived_unix_us: i64,
     slow: Duration,
+    share: Arc<Share>,
 }
 
 /// Begins the span of a call to `method` (`/package.Service/Method`; `None` where no contract has it). Sets
 /// the call's trace to the span, so that the adapter continues from here. A caller's wish to be sampled is
-/// not a right: the ratio decides.
-pub(crate) fn begin(call: &mut Call, method: Option<&Arc<str>>, sampling: Sampling) -> Span {
-    let recorded =
-        if telemetry::tracing_enabled() { recorded(call, method, sampling) } else { Recorded::Off };
-    Span { recorded, ended: (CANCELLED, None) }
+/// not a right: the ratio decides, and the consumer's share.
+pub(crate) fn begin(
+    call: &mut Call,
+    method: Option<&Arc<str>>,
+    sampling: &Sampling,
+    share: &Arc<Share>,
+) -> Span {
+    let begun = telemetry::tracing_enabled().then(|| begun(call, method, sampling, share));
+    Span { begun, ended: (CANCELLED, None) }
 }
 
-fn recorded(call: &mut Call, method: Option<&Arc<str>>, sampling: Sampling) -> Recorded {
-    call.trace.sampled = within(&call.trace, sampling.ratio) && has_place(call.arrived_unix_us);
-    if !call.trace.sampled {
-        let parent = call.trace_continued.then_some(call.trace.span_id);
-        if call.trace_continued {
-            // The same as of a span that is recorded: the adapter's parent is this hop.
-            call.trace = call.trace.child();
-        }
-        return Recorded::Late(Late {
-            method: method.cloned().unwrap_or_else(|| OTHER.clone()),
-            consumer: call.consumer.clone(),
-            provider: None,
-            exchange: call.exchange,
-            trace: call.trace,
-            parent,
-            arrived: call.arrived,
-            arrived_unix_us: call.arrived_unix_us,
-            slow: Duration::from_millis(sampling.slow_ms),
-        });
+fn begun(call: &mut Call, method: Option<&Arc<str>>, sampling: &Sampling, share: &Arc<Share>) -> Begun {
+    let sampled = within(&call.trace, sampling.ratio) && share.sampled(call.arrived_unix_us);
+    let parent = call.trace_continued.then_some(call.trace.span_id);
+    if call.trace_continued {
+        // The adapter's parent is this hop.
+        call.trace = call.trace.child();
     }
-    let method = method.map_or("_OTHER", |method| method.trim_start_matches('/'));
-    let tracer = global::tracer(SCOPE);
-    let builder = tracer.span_builder(method.to_owned()).with_kind(SpanKind::Server);
-    let parent = if call.trace_continued {
-        Context::new().with_remote_span_context(call.trace.otel())
-    } else {
-        Context::new()
-    };
-    let mut span = tracer.build_with_context(builder, &parent);
-    let context = span.span_context();
-    call.trace = TraceContext {
-        trace_id: context.trace_id().to_bytes(),
-        span_id: context.span_id().to_bytes(),
-        sampled: context.is_sampled(),
-    };
-    span.set_attribute(KeyValue::new("rpc.system.name", "grpc"));
-    span.set_attribute(KeyValue::new("rpc.method", method.to_owned()));
-    span.set_attribute(KeyValue::new("ura.exchange_id", call.exchange.to_string()));
-    span.set_attribute(KeyValue::new("ura.consumer", call.consumer.as_str().to_owned()));
-    Recorded::Live(span)
+    call.trace.sampled = sampled;
+    Begun {
+        method: method.cloned().unwrap_or_else(|| OTHER.clone()),
+        consumer: call.consumer.clone(),
+        provider: None,
+        exchange: call.exchange,
+        trace: call.trace,
+        parent,
+        arrived: call.arrived,
+        arrived_unix_us: call.arrived_unix_us,
+        slow: Duration::from_millis(sampling.slow_ms),
+        share: share.clone(),
+    }
 }
 
 /// Whether a trace is among those recorded: by its id, so that every gateway decides alike.
@@ -143,23 +115,11 @@ fn within(trace: &TraceContext, ratio: f64) -> bool {
     place < ratio || ratio >= 1.0
 }
 
-/// Whether fewer calls than may be were sampled in this second.
-fn has_place(unix_us: i64) -> bool {
-    let second = u64::try_from(unix_us / 1_000_000).unwrap_or_default() << 32;
-    let next = |counted: u64| if counted & !0xffff_ffff == second { counted + 1 } else { second + 1 };
-    let before = SAMPLED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |counted| Some(next(counted)));
-    next(before.unwrap_or_default()) & 0xffff_ffff <= SAMPLED_PER_S_MAX
-}
-
 impl Span {
     /// Names who is to answer.
     pub(crate) fn provider(&mut self, provider: &SystemId) {
-        match &mut self.recorded {
-            Recorded::Off => {}
-            Recorded::Live(span) => {
-                span.set_attribute(KeyValue::new("ura.provider", provider.as_str().to_owned()));
-            }
-            Recorded::Late(late) => late.provider = Some(provider.clone()),
+        if let Some(begun) = &mut self.begun {
+            begun.provider = Some(provider.clone());
         }
     }
 
@@ -171,32 +131,43 @@ impl Span {
 
 impl Drop for Span {
     fn drop(&mut self) {
+        let Some(begun) = &self.begun else { return };
         let (status, refusal) = self.ended;
-        match &mut self.recorded {
-            Recorded::Off => {}
-            Recorded::Live(span) => {
-                span.set_attribute(KeyValue::new("rpc.response.status_code", code_name(status)));
-                if let Some(reason) = refusal {
-                    span.set_attribute(KeyValue::new("error.type", reason.as_str()));
-                }
-                if SERVER_ERRORS.contains(&status) {
-                    span.set_status(Status::error(refusal.map_or("", Reason::as_str)));
-                }
-                span.end();
-            }
-            Recorded::Late(late) => {
-                let took = late.arrived.elapsed();
-                if refusal.is_some() || SERVER_ERRORS.contains(&status) || took >= late.slow {
-                    relay::submit(late.span(took, status, refusal));
-                }
-            }
+        let took = begun.arrived.elapsed();
+        match begun.fate(took, status, refusal) {
+            Fate::Recorded => relay::submit(begun.span(took, status, refusal)),
+            Fate::Dropped => relay::drop_one(),
+            Fate::Unwanted => {}
         }
     }
 }
 
-impl Late {
-    /// The span, with the same attributes as if it had been recorded from its beginning. Made by hand: its ids
-    /// went out with the call, and the SDK gives no span ids that are there already.
+/// What becomes of a span.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Recorded,
+    /// It would have been, but its consumer has had its share.
+    Dropped,
+    Unwanted,
+}
+
+impl Begun {
+    fn fate(&self, took: Duration, status: u32, refusal: Option<Reason>) -> Fate {
+        if self.trace.sampled {
+            return Fate::Recorded;
+        }
+        if refusal.is_none() && !SERVER_ERRORS.contains(&status) && took < self.slow {
+            return Fate::Unwanted;
+        }
+        let took_us = i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
+        if self.share.late(self.arrived_unix_us.saturating_add(took_us)) {
+            Fate::Recorded
+        } else {
+            Fate::Dropped
+        }
+    }
+
+    /// The span. Made by hand: its ids went out with the call, and the SDK gives no span ids that are there already.
     fn span(&self, took: Duration, status: u32, refusal: Option<Reason>) -> proto::Span {
         let begun = Duration::from_micros(u64::try_from(self.arrived_unix_us).unwrap_or_default());
         let nanos = |since: Duration| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
@@ -253,4 +224,63 @@ pub(crate) fn code_name(status: u32) -> &'static str {
         "UNAUTHENTICATED",
     ];
     usize::try_from(status).ok().and_then(|at| NAMES.get(at)).copied().unwrap_or("UNKNOWN")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(traceparent: Option<&'static str>) -> Call {
+        let mut request = http::Request::post("/t.v1.S/Read");
+        if let Some(traceparent) = traceparent {
+            request = request.header("traceparent", traceparent);
+        }
+        let (head, ()) = request.body(()).expect("a request").into_parts();
+        Call::read(&head, "a/portal".parse().expect("valid"), [0; 32], 1_795_348_800_000_000).0
+    }
+
+    #[test]
+    fn a_span_has_the_trace_that_was_decided_on() {
+        let sampling = |ratio| Sampling::new(ratio, 1_000);
+        let method: Arc<str> = "/t.v1.S/Read".into();
+        let mut new = call(None);
+        let decided = new.trace;
+        let share = Arc::new(Share::default());
+        let span = begun(&mut new, Some(&method), &sampling(1.0), &share).span(Duration::ZERO, 0, None);
+        assert_eq!(
+            (span.trace_id.as_slice(), span.span_id.as_slice()),
+            (&decided.trace_id[..], &decided.span_id[..])
+        );
+        assert!(span.parent_span_id.is_empty() && new.trace.sampled);
+        assert_eq!((new.trace.trace_id, new.trace.span_id), (decided.trace_id, decided.span_id));
+
+        let mut continued = call(Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+        let callers = continued.trace;
+        let begun = begun(&mut continued, None, &sampling(0.0), &share);
+        assert!(!continued.trace.sampled, "the caller's flag decides nothing");
+        let span = begun.span(Duration::ZERO, 0, None);
+        assert_eq!(span.trace_id, callers.trace_id);
+        assert_eq!(span.parent_span_id, callers.span_id);
+        assert_eq!(span.span_id, continued.trace.span_id, "the adapter continues from this span");
+        assert_ne!(span.span_id, callers.span_id);
+        assert_eq!(span.name, "_OTHER");
+    }
+
+    #[test]
+    fn what_is_recorded_in_the_end() {
+        let sampling = Sampling::new(0.0, 1_000);
+        let share = Arc::new(Share::default());
+        let mut begun = begun(&mut call(None), None, &sampling, &share);
+        let (fast, slow) = (Duration::from_millis(999), Duration::from_secs(1));
+        assert_eq!(begun.fate(fast, 0, None), Fate::Unwanted);
+        assert_eq!(begun.fate(fast, 5, None), Fate::Unwanted, "the register's own answer");
+        assert_eq!(begun.fate(slow, 0, None), Fate::Recorded);
+        assert_eq!(begun.fate(fast, 13, None), Fate::Recorded);
+        let refused =
+            (0..200).filter(|_| begun.fate(fast, 7, Some(Reason::GrantMissing)) == Fate::Recorded).count();
+        assert_eq!(refused, 49, "one of this second was recorded before");
+        assert_eq!(begun.fate(fast, 7, Some(Reason::GrantMissing)), Fate::Dropped);
+        begun.trace.sampled = true;
+        assert_eq!(begun.fate(fast, 7, Some(Reason::GrantMissing)), Fate::Recorded, "not of that share");
+    }
 }

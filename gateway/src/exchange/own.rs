@@ -32,6 +32,9 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 const REFLECTION_V1: &str = "/grpc.reflection.v1.ServerReflection/";
 const REFLECTION_V1ALPHA: &str = "/grpc.reflection.v1alpha.ServerReflection/";
 
+/// A question about health or reflection, in bytes: it holds a name.
+const QUESTION_BYTES_MAX: usize = 4 << 10;
+
 /// The response of a typed service.
 type Answer = Response<tonic::body::Body>;
 
@@ -98,7 +101,8 @@ impl Own {
     ) -> Self {
         let services: Arc<[OwnService]> = services.into();
         let state = State { directory, plugs, shutdown, services: services.clone() };
-        Self { health: HealthServer::new(state), services, reflection: Mutex::new(None) }
+        let health = HealthServer::new(state).max_decoding_message_size(QUESTION_BYTES_MAX);
+        Self { health, services, reflection: Mutex::new(None) }
     }
 
     /// Whether a path is answered here.
@@ -169,7 +173,8 @@ impl Own {
             };
             let current = builder().with_service_name(service(REFLECTION_V1)).build_v1()?;
             let older = builder().with_service_name(service(REFLECTION_V1ALPHA)).build_v1alpha()?;
-            let (current, older) = (Typed::new(current), Typed::new(older));
+            let current = Typed::new(current.max_decoding_message_size(QUESTION_BYTES_MAX));
+            let older = Typed::new(older.max_decoding_message_size(QUESTION_BYTES_MAX));
             *made = Some((state, current, older));
         }
         let (_, current, older) = made.as_ref().expect("made above");
@@ -354,6 +359,15 @@ mod tests {
         ] {
             assert_eq!(own.serves(path), served, "{path}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_question_is_short() {
+        let (_dir, directory, plugs, own) = made();
+        let channel = connected(directory, plugs, own).await;
+        let long = HealthCheckRequest { service: "x".repeat(QUESTION_BYTES_MAX) };
+        let refused = HealthClient::new(channel).check(long).await.expect_err("too long");
+        assert_eq!(refused.code(), tonic::Code::OutOfRange, "{refused:?}");
     }
 
     #[tokio::test]

@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
-use ura_proto::{metadata, refusal::Reason, v1::Outcome};
+use ura_proto::{
+    metadata,
+    refusal::{Reason, Term},
+    v1::Outcome,
+};
 
 use super::{
     flow::Flow,
@@ -116,7 +120,7 @@ impl<'s> Attempts<'s> {
                         }
                         (None, None) => {
                             // The beginning of a streamed request is gone: only the caller can send it again.
-                            let refusal = unavailable(service, "its adapter took no more calls");
+                            let refusal = unavailable(service, Term::NoMoreCalls);
                             return Err(self.ledger.fault_or(refusal.cause(error)));
                         }
                     }

@@ -14,7 +14,11 @@ use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use ura_evidence::writer::Ticket;
-use ura_proto::{metadata, refusal::Reason, v1::Outcome};
+use ura_proto::{
+    metadata,
+    refusal::{Reason, Term},
+    v1::Outcome,
+};
 
 use super::{
     answer::{encoding, mismatch, not_grpc, status},
@@ -198,7 +202,7 @@ impl Forwarded {
                 None => self.give_up(mismatch("it ended without a grpc-status")),
                 Some(Err(error)) => {
                     let lost = Refusal::new(Reason::RegisterUnavailable)
-                        .with("problem", "its adapter was lost during the call")
+                        .term("problem", Term::AdapterLost)
                         .cause(error);
                     self.give_up(self.with.ledger.fault_or(lost.outcome(Outcome::MaybeExecuted)));
                 }
@@ -229,7 +233,7 @@ impl Forwarded {
             Ok(ended) => ended,
             Err(FrameError::TooLarge { bytes_max, .. }) => {
                 let refusal = Refusal::new(Reason::MessageTooLarge)
-                    .with("direction", "reply")
+                    .term("direction", Term::Reply)
                     .with("bytes_max", bytes_max.to_string());
                 return self.give_up(refusal.outcome(Outcome::Answered));
             }
@@ -361,6 +365,8 @@ impl Drop for Forwarded {
             self.with.told(late.status(), Some(late.reason));
             drop(self.with.ledger.close(ended));
         }
+        self.waited(Waiting::Register);
+        self.waited(Waiting::Caller);
         self.with.meter.forwarded(&self.with.flow.times, self.with.ledger.bytes());
     }
 }

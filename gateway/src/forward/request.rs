@@ -6,7 +6,7 @@ use std::{pin::Pin, sync::Arc};
 use bytes::Bytes;
 use futures_util::future::poll_fn;
 use http_body::Body as _;
-use ura_proto::refusal::Reason;
+use ura_proto::refusal::{Reason, Term};
 
 use super::{
     flow::Flow,
@@ -80,7 +80,7 @@ pub(crate) async fn receive(reading: &Reading<'_>, body: hyper::body::Incoming) 
     loop {
         let next = reading.flow.within(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)));
         let next = reading.flow.times.of(Waiting::Caller, next).await;
-        let chunk: Bytes = match next.map_err(|late| late.with("side", "the caller"))? {
+        let chunk: Bytes = match next.map_err(|late| late.term("side", Term::Caller))? {
             None => break,
             Some(Err(error)) => {
                 return Err(malformed("it was reset before its end").cause(error));
@@ -97,10 +97,12 @@ pub(crate) async fn receive(reading: &Reading<'_>, body: hyper::body::Incoming) 
         let cost = chunk.len() + PIECE_BYTES;
         total += cost;
         if total > UNCOUNTED_BYTES && !share.grow(cost, reading.limits.held_bytes_max) {
-            return Err(Refusal::new(Reason::Overloaded).with("limit", "request bytes held"));
+            return Err(Refusal::new(Reason::Overloaded).term("limit", Term::HeldBytes));
         }
         reading.ledger.request(&chunk);
-        frames.push(&chunk, |message| messages.push(message)).map_err(|error| framing(error, "request"))?;
+        frames
+            .push(&chunk, |message| messages.push(message))
+            .map_err(|error| framing(error, Term::Request))?;
         chunks.push(chunk);
         if reading.method.streams_request && frames.messages > 0 {
             break;
@@ -111,7 +113,7 @@ pub(crate) async fn receive(reading: &Reading<'_>, body: hyper::body::Incoming) 
     }
     let complete = body.is_end_stream();
     if complete {
-        frames.end().map_err(|error| framing(error, "request"))?;
+        frames.end().map_err(|error| framing(error, Term::Request))?;
     }
     if complete && !reading.method.streams_request && frames.messages == 0 {
         return Err(malformed("it has no message"));
@@ -132,10 +134,10 @@ pub(super) fn malformed(problem: impl std::fmt::Display) -> Refusal {
 }
 
 /// Bad framing as a refusal.
-pub(super) fn framing(error: FrameError, direction: &str) -> Refusal {
+pub(super) fn framing(error: FrameError, direction: Term) -> Refusal {
     match error {
         FrameError::TooLarge { bytes_max, .. } => Refusal::new(Reason::MessageTooLarge)
-            .with("direction", direction)
+            .term("direction", direction)
             .with("bytes_max", bytes_max.to_string()),
         other => malformed(other),
     }

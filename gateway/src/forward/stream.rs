@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use ura_evidence::writer::Ticket;
+use ura_proto::refusal::Term;
 
 use super::{
     flow::Flow,
@@ -89,14 +90,14 @@ impl RequestStream {
         self.flow.moved();
         self.ledger.request(chunk);
         let mut messages = Vec::new();
-        self.frames.push(chunk, |message| messages.push(message)).map_err(|e| framing(e, "request"))?;
+        self.frames.push(chunk, |message| messages.push(message)).map_err(|e| framing(e, Term::Request))?;
         let found = self.look.at(&messages)?;
         if found.is_empty() { Ok(()) } else { self.ledger.subjects(&found, false) }
     }
 
     /// The end was seen.
     fn finish(&mut self) -> Result<(), Refusal> {
-        self.frames.end().map_err(|e| framing(e, "request"))?;
+        self.frames.end().map_err(|e| framing(e, Term::Request))?;
         let ticket = self.ledger.request_ended()?;
         // A read need not wait: its answer does.
         self.end = if self.method.writes() { End::Recording(ticket) } else { End::Done };

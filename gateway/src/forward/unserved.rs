@@ -5,7 +5,10 @@ use std::time::Duration;
 use rand::Rng as _;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::time::Instant;
-use ura_proto::{refusal::Reason, v1::Outcome};
+use ura_proto::{
+    refusal::{Reason, Term},
+    v1::Outcome,
+};
 use ura_runtime::clock::Clock;
 
 use super::flow::Flow;
@@ -46,7 +49,7 @@ pub(super) async fn place(
         Crowded::QueueFull => "full",
         Crowded::Waited => "too slow",
     };
-    let refusal = overloaded(&service.key, "calls in hand at this register").with("queue", queue);
+    let refusal = overloaded(&service.key, Term::CallsOfRegister).with("queue", queue);
     Err(with_health(refusal, &service.key, plugs).retry_after(jittered(PAUSE_MS)))
 }
 
@@ -54,13 +57,13 @@ pub(super) async fn place(
 pub(super) fn nobody(service: &ServiceKey, missing: Missing, plugs: &Plugs) -> Refusal {
     let mut pause_ms = PAUSE_MS;
     let refusal = match missing {
-        Missing::Full => overloaded(service, "calls in hand on this register's adapters"),
-        Missing::NoPlug => unavailable(service, "no adapter is plugged in"),
-        Missing::NotServing => unavailable(service, "its adapter says that the register does not answer"),
+        Missing::Full => overloaded(service, Term::CallsOfAdapters),
+        Missing::NoPlug => unavailable(service, Term::NoAdapter),
+        Missing::NotServing => unavailable(service, Term::NotServing),
         Missing::Failing { until } => {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             pause_ms = left.map_or(PAUSE_MS, |left| u64::try_from(left.as_millis()).unwrap_or(PAUSE_MS));
-            unavailable(service, "its calls failed: none is sent for a while")
+            unavailable(service, Term::Failing)
         }
     };
     with_health(refusal, service, plugs).retry_after(jittered(pause_ms))
@@ -68,16 +71,16 @@ pub(super) fn nobody(service: &ServiceKey, missing: Missing, plugs: &Plugs) -> R
 
 /// The adapter vanished with the call.
 pub(super) fn lost(service: &ServiceKey, error: &hyper::Error) -> Refusal {
-    unavailable(service, "its adapter was lost during the call")
+    unavailable(service, Term::AdapterLost)
         .outcome(Outcome::MaybeExecuted)
         .cause(format!("{error} ({:?})", h2_error(error).and_then(h2::Error::reason)))
 }
 
 /// The register cannot be reached.
-pub(super) fn unavailable(service: &ServiceKey, problem: &str) -> Refusal {
+pub(super) fn unavailable(service: &ServiceKey, problem: Term) -> Refusal {
     Refusal::new(Reason::RegisterUnavailable)
         .with("provider", service.provider.as_str())
-        .with("problem", problem)
+        .term("problem", problem)
 }
 
 /// The HTTP/2 error behind an error, where there is one.
@@ -92,8 +95,8 @@ pub(super) fn h2_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Opti
     None
 }
 
-fn overloaded(service: &ServiceKey, limit: &str) -> Refusal {
-    Refusal::new(Reason::Overloaded).with("limit", limit).with("provider", service.provider.as_str())
+fn overloaded(service: &ServiceKey, limit: Term) -> Refusal {
+    Refusal::new(Reason::Overloaded).term("limit", limit).with("provider", service.provider.as_str())
 }
 
 /// Tells how the service is doing, and since when.

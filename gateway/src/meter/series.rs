@@ -12,12 +12,20 @@ use std::{
 use ura_proto::{SystemId, refusal::Reason};
 use ura_runtime::metrics::Histogram;
 
-use crate::{call::span::code_name, directory::ServiceKey};
+use super::{CANCELLED, Ended};
+use crate::{
+    call::span::{SERVER_ERRORS, code_name},
+    directory::ServiceKey,
+};
 
 /// gRPC status codes, 0 to 16.
 const CODES: usize = 17;
-/// Ways to end: each status by the register, each reason of the bus.
-const ENDS: usize = CODES + Reason::ALL.len();
+/// Where exchanges are counted that nobody ended: their caller left.
+const LEFT: usize = CODES + Reason::ALL.len();
+/// Ways to end: each status by the register, each reason of the bus, none.
+const ENDS: usize = LEFT + 1;
+/// What stands for a reason where the caller left.
+const LEFT_REASON: &str = "_left";
 
 /// Lengths by which calls are counted, in microseconds.
 const CALL_US: [u64; 14] = [
@@ -64,8 +72,8 @@ impl Series {
     }
 
     /// Counts one exchange.
-    pub(super) fn ended(&self, status: u32, refusal: Option<Reason>, (request, reply): (u64, u64)) {
-        if let Some(end) = self.ends.get(place(status, refusal)) {
+    pub(super) fn ended(&self, ended: Ended, (request, reply): (u64, u64)) {
+        if let Some(end) = self.ends.get(place(ended)) {
             end.fetch_add(1, Ordering::Relaxed);
         }
         self.request_bytes.fetch_add(request, Ordering::Relaxed);
@@ -73,12 +81,12 @@ impl Series {
     }
 
     /// The counters of its service, where it has one.
-    pub(super) fn service(&self) -> Option<&ServiceSeries> {
-        self.service.as_deref()
+    pub(super) fn service(&self) -> Option<&Arc<ServiceSeries>> {
+        self.service.as_ref()
     }
 
-    /// How exchanges ended, as far as there were any: code, reason (empty where the register answered),
-    /// how many.
+    /// How exchanges ended, as far as there were any: code, reason (empty where the register answered, `_left` where
+    /// the caller did not wait), how many.
     pub(crate) fn ends(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         let counts = self.ends.iter().map(|end| end.load(Ordering::Relaxed)).enumerate();
         counts.filter(|(_, count)| *count > 0).map(|(at, count)| {
@@ -94,17 +102,35 @@ impl Series {
 }
 
 /// Where an end is counted. A reason has one status.
-fn place(status: u32, refusal: Option<Reason>) -> usize {
+fn place(ended: Ended) -> usize {
     const UNKNOWN: usize = 2;
-    match refusal {
-        Some(reason) => CODES + reason as usize,
-        None => usize::try_from(status).ok().filter(|status| *status < CODES).unwrap_or(UNKNOWN),
+    match ended {
+        None => LEFT,
+        Some((_, Some(reason))) => CODES + reason as usize,
+        Some((status, None)) => {
+            usize::try_from(status).ok().filter(|status| *status < CODES).unwrap_or(UNKNOWN)
+        }
+    }
+}
+
+/// Whether the register, its adapter or its line did not do its part: gRPC's server errors, and what the bus says in
+/// their place. A caller's own limit of time is not the register's affair, however short it was.
+fn failed(ended: Ended) -> bool {
+    match ended {
+        None => false,
+        Some((_, Some(reason))) => {
+            matches!(reason, Reason::RegisterUnavailable | Reason::ContractMismatch | Reason::StreamIdle)
+        }
+        Some((status, None)) => SERVER_ERRORS.contains(&status),
     }
 }
 
 /// Code and reason of a place.
 fn names(at: usize) -> (&'static str, &'static str) {
     let code = |status: i32| code_name(u32::try_from(status).unwrap_or(u32::MAX));
+    if at == LEFT {
+        return (code_name(CANCELLED), LEFT_REASON);
+    }
     match at.checked_sub(CODES).and_then(|reason| Reason::ALL.get(reason)) {
         Some(reason) => (code(reason.status().into()), reason.as_str()),
         None => (code(i32::try_from(at).unwrap_or(i32::MAX)), ""),
@@ -113,6 +139,10 @@ fn names(at: usize) -> (&'static str, &'static str) {
 
 /// The counters of one service: unary calls that were permitted.
 pub(crate) struct ServiceSeries {
+    /// Permitted exchanges that have ended, streams included.
+    pub(crate) ended: AtomicU64,
+    /// Those of them that the register, its adapter or its line failed.
+    pub(crate) failed: AtomicU64,
     /// From their arrival to their end.
     pub(crate) calls: Histogram,
     /// How long the register was waited for, of those that were sent to it.
@@ -121,12 +151,25 @@ pub(crate) struct ServiceSeries {
 
 impl Default for ServiceSeries {
     fn default() -> Self {
-        Self { calls: Histogram::new(&CALL_US), register: Histogram::new(&CALL_US) }
+        Self {
+            ended: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            calls: Histogram::new(&CALL_US),
+            register: Histogram::new(&CALL_US),
+        }
     }
 }
 
 impl ServiceSeries {
-    /// Counts one call.
+    /// Counts one exchange.
+    pub(super) fn ended(&self, ended: Ended) {
+        self.ended.fetch_add(1, Ordering::Relaxed);
+        if failed(ended) {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts the time of one unary call.
     pub(super) fn took(&self, call: Duration, register: Duration) {
         self.calls.observe(call);
         if !register.is_zero() {
@@ -142,10 +185,12 @@ mod tests {
     #[test]
     fn each_end_has_a_place_of_its_own() {
         let series = Series::new(None);
-        (0..=16).for_each(|status| series.ended(status, None, (1, 2)));
+        (0..=16).for_each(|status| series.ended(Some((status, None)), (1, 2)));
         for reason in Reason::ALL {
-            series.ended(u32::try_from(i32::from(reason.status())).expect("a code"), Some(*reason), (0, 0));
+            let status = u32::try_from(i32::from(reason.status())).expect("a code");
+            series.ended(Some((status, Some(*reason))), (0, 0));
         }
+        series.ended(None, (0, 0));
         assert!(series.ends.iter().all(|end| end.load(Ordering::Relaxed) == 1));
         let ends: Vec<_> = series.ends().collect();
         assert_eq!(ends[0], ("OK", "", 1));
@@ -154,8 +199,29 @@ mod tests {
             assert_eq!(end.1, reason.as_str());
         }
         assert!(ends.contains(&("PERMISSION_DENIED", "GRANT_MISSING", 1)));
-        series.ended(99, None, (0, 0));
+        assert_eq!(ends.last(), Some(&("CANCELLED", "_left", 1)));
+        series.ended(Some((99, None)), (0, 0));
         assert!(series.ends().any(|end| end == ("UNKNOWN", "", 2)), "no status of gRPC");
         assert_eq!(series.bytes(), (17, 34));
+    }
+    #[test]
+    fn a_service_fails_by_what_its_register_did() {
+        let service = ServiceSeries::default();
+        let ends = [
+            (None, 0),
+            (Some((0, None)), 0),
+            (Some((5, None)), 0),
+            (Some((13, None)), 1),
+            (Some((14, Some(Reason::RegisterUnavailable))), 1),
+            (Some((14, Some(Reason::EvidenceUnavailable))), 0),
+            (Some((4, Some(Reason::DeadlineExceeded))), 0),
+            (Some((4, None)), 1),
+        ];
+        for (ended, failures) in ends {
+            let before = service.failed.load(Ordering::Relaxed);
+            service.ended(ended);
+            assert_eq!(service.failed.load(Ordering::Relaxed) - before, failures, "{ended:?}");
+        }
+        assert_eq!(service.ended.load(Ordering::Relaxed), 8);
     }
 }

@@ -22,6 +22,19 @@ pub(crate) enum Waiting {
     Register,
 }
 
+/// A wait under way.
+struct Wait<'t> {
+    times: &'t Times,
+    whom: Waiting,
+    since: Option<Instant>,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.times.since(self.whom, self.since);
+    }
+}
+
 /// What one exchange waited for so far.
 #[derive(Debug, Default)]
 pub(crate) struct Times {
@@ -30,20 +43,18 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// Waits for something, and takes the time.
+    /// Waits for something, and takes the time; also where the wait is given up.
     pub(crate) async fn of<F: Future>(&self, whom: Waiting, awaited: F) -> F::Output {
         let mut awaited = pin!(awaited);
-        let mut since = None;
-        let output = poll_fn(|context| match awaited.as_mut().poll(context) {
+        let mut wait = Wait { times: self, whom, since: None };
+        poll_fn(|context| match awaited.as_mut().poll(context) {
             Poll::Ready(output) => Poll::Ready(output),
             Poll::Pending => {
-                since.get_or_insert_with(Instant::now);
+                wait.since.get_or_insert_with(Instant::now);
                 Poll::Pending
             }
         })
-        .await;
-        self.since(whom, since);
-        output
+        .await
     }
 
     /// Takes the time since then, where there is a then.
@@ -80,5 +91,9 @@ mod tests {
         times.of(Waiting::Place, tokio::time::sleep(ms(2))).await;
         times.since(Waiting::Caller, None);
         assert_eq!((times.of_register(), times.of_all()), (ms(30), ms(37)));
+        // Nobody waits any longer.
+        let given_up = times.of(Waiting::Register, std::future::pending::<()>());
+        assert!(tokio::time::timeout(ms(4), given_up).await.is_err());
+        assert_eq!(times.of_register(), ms(34));
     }
 }

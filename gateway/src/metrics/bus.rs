@@ -9,8 +9,13 @@ use crate::{call::peers::Role, directory::Snapshot};
 
 pub(super) fn put(page: &mut Page, sources: &Sources) {
     let directory = sources.directory.load();
-    page.family("ura_directory_info", Type::Gauge, "1 at the version of the directory that is in force.");
-    page.sample(&[("version", &*directory.version)], 1);
+    page.family(
+        "ura_directory_info",
+        Type::Gauge,
+        "1 at the directory that is in force: its version, and the first digits of its digest (SHA-256).",
+    );
+    let digest: String = directory.digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    page.sample(&[("version", &*directory.version), ("digest", &digest)], 1);
     let published = sources.directory.published();
     page.one(
         "ura_directory_published_timestamp_seconds",
@@ -65,7 +70,11 @@ fn peers(page: &mut Page, sources: &Sources, directory: &Snapshot) {
         let end = ends.entry((name, *role)).or_insert(*not_after_s);
         *end = (*end).min(*not_after_s);
     }
-    page.family("ura_connections", Type::Gauge, "Connections now.");
+    page.family(
+        "ura_connections",
+        Type::Gauge,
+        "Connections now; an adapter sends its spans over another one, as a consumer.",
+    );
     for (role, count) in connections {
         page.sample(&[("role", role.as_str())], count);
     }

@@ -41,9 +41,9 @@ fn gauges(page: &mut Page, evidence: &Evidence) {
             u64::from(status.fenced),
         ),
         (
-            "ura_evidence_sealed",
-            "1 where another gateway sealed this one's log, and a new generation was begun.",
-            u64::from(status.sealed),
+            "ura_evidence_generation",
+            "Generation of the log, from 1: one more each time another gateway has sealed it.",
+            u64::from(status.generation),
         ),
         ("ura_evidence_entries", "Entries of the log that are on disk.", status.size),
         (

@@ -20,7 +20,7 @@ pub(super) fn put(page: &mut Page, sources: &Sources) {
     page.family(
         "ura_exchanges_total",
         Type::Counter,
-        "Exchanges by how they ended; reason is empty where the register's own answer was passed on.",
+        "Exchanges by how they ended; reason is empty where the register's own answer was passed on, _left where the caller did not wait for one.",
     );
     for ([consumer, contract, provider], series) in all() {
         for (code, reason, count) in series.ends() {
@@ -41,9 +41,12 @@ pub(super) fn put(page: &mut Page, sources: &Sources) {
             page.sample(&labels, of(series));
         }
     };
-    bytes(page, "ura_exchange_request_bytes_total", "Bytes of requests that were permitted.", |of| {
-        of.bytes().0
-    });
+    bytes(
+        page,
+        "ura_exchange_request_bytes_total",
+        "Bytes of requests that were permitted, as far as they were read.",
+        |of| of.bytes().0,
+    );
     bytes(page, "ura_exchange_reply_bytes_total", "Bytes of replies.", |of| of.bytes().1);
     page.one(
         "ura_exchanges_uncounted_total",

@@ -1,6 +1,9 @@
 //! Services of the directory: their plugs, places and health, and how long their calls take.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use ura_runtime::{
     clock::Clock,
@@ -10,11 +13,15 @@ use ura_runtime::{
 use super::{Sources, seconds};
 use crate::{
     directory::Service,
+    meter::ServiceSeries,
     plug::{Health, ServiceHealth},
 };
 
 /// A service of the directory, and how it is doing; `None` where it never had a plug.
 type Row<'d> = (&'d Service, Option<ServiceHealth>);
+
+/// Name, help, and the number of one counter of a service.
+type Counted = (&'static str, &'static str, fn(&ServiceSeries) -> &AtomicU64);
 
 /// Name, help, and the number of one gauge of a service.
 type Gauge = (&'static str, &'static str, fn(&Row<'_>, &Sources) -> usize);
@@ -72,12 +79,35 @@ pub(super) fn put(page: &mut Page, sources: &Sources) {
     for (service, found) in rows.iter().filter_map(|(service, found)| Some((service, found.as_ref()?))) {
         page.sample(&labels(service), seconds(now_us.saturating_sub(us(found.since.elapsed()))));
     }
+    counted(page, sources, &rows);
     times(page, sources);
+}
+
+/// Of each service, also where nobody called it yet: what grows from 0 is seen from the first time on.
+fn counted(page: &mut Page, sources: &Sources, rows: &[Row<'_>]) {
+    let services = sources.meters.services();
+    let families: [Counted; 2] = [
+        ("ura_service_exchanges_total", "Permitted exchanges that have ended.", |of| &of.ended),
+        (
+            "ura_service_failures_total",
+            "Those of them that the register, its adapter or its line failed: server errors, and refusals in their place.",
+            |of| &of.failed,
+        ),
+    ];
+    for (name, help, of) in families {
+        page.family(name, Type::Counter, help);
+        for (service, _) in rows {
+            let count = services.get(&service.key).map_or(0, |found| of(found).load(Ordering::Relaxed));
+            page.sample(&labels(service), count);
+        }
+    }
 }
 
 /// How long calls take.
 fn times(page: &mut Page, sources: &Sources) {
     let services = sources.meters.services();
+    let mut services: Vec<_> = services.iter().collect();
+    services.sort_by(|a, b| (&a.0.contract, &a.0.provider).cmp(&(&b.0.contract, &b.0.provider)));
     let all = services
         .iter()
         .map(|(key, series)| ([("contract", &*key.contract), ("provider", key.provider.as_str())], series));

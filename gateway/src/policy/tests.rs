@@ -277,3 +277,20 @@ fn who_may_not_ask_is_told_so_before_anything_else() {
         assert_eq!(outcome(&snapshot, &call, 0), Err(reason));
     }
 }
+
+#[test]
+fn what_is_said_of_a_missing_grant_is_true() {
+    let told = |snapshot: &Snapshot, provider: Option<&str>| {
+        let call = call(READ, provider, None, false);
+        decide(snapshot, &call, 0, &mut Located::default()).map(|_| ()).expect_err("refused").log_text()
+    };
+    // Another provider has granted access: only the one that was named has not.
+    let text = told(&snapshot(&[ONE]), Some("a/two"));
+    assert_eq!(text, "a/portal lacks the grant that it needs for t.v1.S; ask a/two");
+    let text = told(&snapshot(&[]), None);
+    assert!(text.ends_with("ask a/one, a/two"), "{text}");
+    let mut nobody = snapshot(&[]);
+    nobody.services.clear();
+    let text = told(&nobody, None);
+    assert!(text.ends_with("ask the operator of the bus, for no institution offers it yet"), "{text}");
+}

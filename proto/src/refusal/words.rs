@@ -80,7 +80,9 @@ impl Reason {
             Self::ProviderAmbiguous => {
                 "Several institutions answer this contract and you may ask more than one: say which"
             }
-            Self::GrantMissing => "No institution that answers this contract has permitted you to ask it",
+            Self::GrantMissing => {
+                "The institution that you ask has not permitted it; where you name none, no institution that answers this contract has"
+            }
             Self::GrantExpired => "You were permitted until the time that it names",
             Self::GrantNotYetValid => "You will be permitted from the time that it names",
             Self::MethodNotGranted => "You are permitted to call other methods of this contract",
@@ -108,7 +110,7 @@ impl Reason {
                 "The bus cannot keep the record of who asked what, and answers nothing without it; all callers see this until it is mended"
             }
             Self::Overloaded => {
-                "A limit is reached, of the bus, of your connection or of this register; `limit` says which"
+                "A limit is reached, of the bus, of your connection or of this register; `limit` says which, and `mender` who can raise it"
             }
             Self::DeadlineExceeded => {
                 "The time was over: your deadline, or the bus's limit where that is shorter; `side` says who was waited for"

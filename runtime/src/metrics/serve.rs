@@ -80,8 +80,7 @@ pub struct MetricsListener {
 }
 
 impl MetricsListener {
-    /// Begins to listen. Several processes may listen on the same address, as at a restart that overlaps.
-    /// Must be called inside a tokio runtime with time and network.
+    /// Begins to listen. One process at a time listens on an address: numbers of two would be mixed. Must be called inside a tokio runtime with time and network.
     ///
     /// # Errors
     /// What the system says, such as an address in use by somebody else.
@@ -92,7 +91,6 @@ impl MetricsListener {
             Some(socket2::Protocol::TCP),
         )?;
         socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
         socket.bind(&config.listen.into())?;
         socket.listen(BACKLOG)?;
         let tcp = TcpListener::from_std(socket.into())?;

@@ -9,5 +9,5 @@ create table trace_span (
     bytes integer not null,
     body blob not null
 );
-create unique index trace_span_once on trace_span (trace_id, span_id, system);
-create index trace_span_oldest on trace_span (notable, received_us, bytes);
+create unique index trace_span_once on trace_span (trace_id, system, span_id);
+create index trace_span_oldest on trace_span (system, notable, received_us, bytes);

@@ -33,8 +33,11 @@ fn of(spans: Vec<Span>) -> Vec<ResourceSpans> {
 async fn insert(store: &Store, system: &str, spans: Vec<Span>, at_us: i64) {
     let (sink, waiting, _) = queues(true, false);
     sink.bring(system, of(spans));
-    let batch = waiting.expect("wanted").next().await.expect("brought");
-    store.insert(&batch, &TracesConfig::default(), at_us).await.expect("inserted");
+    drop(sink);
+    let mut waiting = waiting.expect("wanted");
+    while let Some(batch) = waiting.next().await {
+        store.insert(&batch, &TracesConfig::default(), at_us).await.expect("inserted");
+    }
 }
 
 async fn ids(store: &Store, trace: u8) -> Vec<u8> {
@@ -60,28 +63,57 @@ async fn is_kept_as_long_as_it_should(store: &Store) {
     assert_eq!(systems, ["a/b", "a/c"], "what one says twice is kept once");
 }
 
-async fn too_much_goes_and_what_is_notable_last(store: &Store) {
-    let large = |span: Span| Span { name: "x".repeat(1 << 10), ..span };
-    let many = |trace: u8, of: fn(u8, u8) -> Span| -> Vec<Span> {
-        let ids = (0..4_u16).flat_map(|high| (1..=250_u16).map(move |low| (high, low)));
-        ids.map(|(high, low)| {
-            let mut span = large(of(trace, 1));
-            span.span_id[..2].copy_from_slice(&(high << 8 | low).to_be_bytes());
-            span
-        })
-        .collect()
+/// Spans of a trace with ids of their own, each of 1 KiB.
+fn many(trace: u8, count: u16, of: fn(u8, u8) -> Span) -> Vec<Span> {
+    let one = |at: u16| {
+        let mut span = Span { name: "x".repeat(1 << 10), ..of(trace, 1) };
+        span.span_id[..2].copy_from_slice(&(at + 1).to_be_bytes());
+        span
     };
-    insert(store, "a/b", many(11, failed), NOW_US - 9).await;
-    insert(store, "a/b", many(12, span), NOW_US - 2).await;
-    insert(store, "a/b", many(13, span), NOW_US - 1).await;
-    let bounds = TracesConfig { kept_bytes_max: 2_500 << 10, ..TracesConfig::default() };
+    (0..count).map(one).collect()
+}
+
+async fn bytes(store: &Store) -> i64 {
+    store.bytes().await.expect("told").iter().map(|(_, bytes)| bytes).sum()
+}
+
+/// Bytes that 1000 of those take, at least and at most.
+const THOUSAND: std::ops::Range<i64> = 1_280_000..1_400_000;
+
+async fn too_much_goes_and_what_is_notable_last(store: &Store) {
+    insert(store, "a/b", many(11, 1_000, failed), NOW_US - 9).await;
+    insert(store, "a/b", many(12, 1_000, span), NOW_US - 2).await;
+    insert(store, "a/b", many(13, 1_000, span), NOW_US - 1).await;
+    // The oldest of all, and of one who brings little.
+    insert(store, "a/c", many(14, 1_000, span), NOW_US - 99).await;
+    let whole = bytes(store).await;
+    assert!((THOUSAND.start * 4..THOUSAND.end * 4).contains(&whole), "rows and indexes count: {whole}");
+    let kept_bytes_max = u64::try_from(whole - THOUSAND.start / 2).expect("positive");
+    let bounds = TracesConfig { kept_bytes_max, ..TracesConfig::default() };
     store.sweep(&bounds, NOW_US).await.expect("swept");
     let mut left = Vec::new();
-    for trace in [11, 12, 13] {
+    for trace in [11, 12, 13, 14] {
         left.push(ids(store, trace).await.len());
     }
-    assert_eq!(left, [1000, 0, 1000]);
-    assert!(store.bytes().await.expect("told") <= 2_500 << 10);
+    assert_eq!(left, [1000, 0, 1000, 1000]);
+    assert!(bytes(store).await <= whole - THOUSAND.start);
+}
+
+async fn nobody_buries_a_trace(store: &Store) {
+    insert(store, "a/b", many(21, 2_100, span), NOW_US).await;
+    insert(store, "a/c", many(21, 1, span), NOW_US).await;
+    let kept = store.trace([21; 16]).await.expect("read");
+    let of = |system: &str| kept.iter().filter(|kept| kept.system == system).count();
+    assert_eq!((of("a/b"), of("a/c")), (2_000, 1));
+    for system in ["a/d", "a/e", "a/f", "a/g", "a/h"] {
+        insert(store, system, many(21, 2_000, span), NOW_US).await;
+    }
+    insert(store, "a/last", many(21, 1, span), NOW_US).await;
+    let kept = store.trace([21; 16]).await.expect("read");
+    assert_eq!(i64::try_from(kept.len()).expect("few"), TRACE_SPANS_MAX);
+    for system in ["a/b", "a/c", "a/h", "a/last"] {
+        assert!(kept.iter().any(|kept| kept.system == system), "{system}");
+    }
 }
 
 #[tokio::test]
@@ -93,6 +125,7 @@ async fn sqlite() {
     let store = Store::open(&address).await.expect("opens");
     is_kept_as_long_as_it_should(&store).await;
     too_much_goes_and_what_is_notable_last(&store).await;
+    nobody_buries_a_trace(&store).await;
     let reading = Store::open_reading(&address).await.expect("opens").expect("there");
     assert_eq!(ids(&reading, 2).await, [1, 2, 3]);
     reading.close().await;
@@ -115,6 +148,7 @@ async fn postgres() {
     let store = Store::open(&address).await.expect("opens");
     is_kept_as_long_as_it_should(&store).await;
     too_much_goes_and_what_is_notable_last(&store).await;
+    nobody_buries_a_trace(&store).await;
     store.close().await;
     // Evidence in the same database keeps its own count of migrations.
     ura_evidence::store::Store::open(&address).await.expect("evidence opens beside it");
@@ -139,6 +173,27 @@ async fn a_store_that_cannot_be_opened_costs_only_the_spans() {
     keep(waiting, address, TracesConfig::default(), ura_runtime::clock::Clock::system()).await;
     assert_eq!(counters.not_stored.load(std::sync::atomic::Ordering::Relaxed), 3);
     assert_eq!(counters.stored.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn what_is_too_old_goes_also_where_nothing_comes() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let address = Address::parse(&format!("sqlite:{}", dir.path().join("evidence.db").display()));
+    let address = address.expect("valid");
+    empty(&address).await.expect("there is nothing to empty");
+    assert!(Store::open_reading(&address).await.expect("no error").is_none());
+    let store = Store::open(&address).await.expect("opens");
+    let now_us = ura_runtime::clock::Clock::system().unix_us();
+    insert(&store, "a/b", vec![span(1, 1)], now_us - 2 * DAY_US).await;
+    insert(&store, "a/b", vec![span(2, 1)], now_us).await;
+    let (sink, waiting, _) = queues(true, false);
+    drop(sink);
+    let clock = ura_runtime::clock::Clock::system();
+    keep(waiting.expect("wanted"), address.clone(), TracesConfig::default(), clock).await;
+    assert_eq!((ids(&store, 1).await, ids(&store, 2).await), (vec![], vec![1]));
+    empty(&address).await.expect("emptied");
+    assert_eq!(bytes(&store).await, 0);
+    store.close().await;
 }
 
 #[test]

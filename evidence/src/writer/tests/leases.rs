@@ -205,7 +205,7 @@ async fn a_sealed_log_is_followed_by_the_next_generation() {
         append.commit().await.expect("committed");
     };
     seal(&mut store, log).await;
-    until(async || running.evidence.status().sealed && running.evidence.status().available).await;
+    until(async || running.evidence.status().generation == 2 && running.evidence.status().available).await;
     let second = format!("{}/2", rig.config.origin);
     assert_eq!(*running.evidence.origin(), *second);
     let recorded = patient(running.close_exchange(&exchange)).await.expect("on disk");
