@@ -274,16 +274,17 @@ fn running(started: Option<&Found>, changed: Option<&Found>) -> Running {
 /// What the file says into which the last verification wrote.
 pub(super) fn verified(file: Option<&Path>, now_unix_s: i64) -> Finding {
     const CHECK: &str = "verified";
-    const TODO: &str = "let `ura evidence verify` write into a file every night, and name it with --verified";
+    const ADVICE: &str =
+        "let `ura evidence verify` write into a file every night, and name it with --verified";
     let Some(file) = file else {
-        return Finding::warning(CHECK, "it is not known when the log was verified last", TODO);
+        return Finding::warning(CHECK, "it is not known when the log was verified last", ADVICE);
     };
     let shown = file.display();
     let read =
         std::fs::read_to_string(file).and_then(|text| Ok((text, std::fs::metadata(file)?.modified()?)));
     let (text, written) = match read {
         Ok(read) => read,
-        Err(error) => return Finding::warning(CHECK, format!("{shown} cannot be read: {error}"), TODO),
+        Err(error) => return Finding::warning(CHECK, format!("{shown} cannot be read: {error}"), ADVICE),
     };
     let written_s = written.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let age_s = now_unix_s.saturating_sub(i64::try_from(written_s).unwrap_or(i64::MAX));
