@@ -140,7 +140,7 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
         permit: &permit,
         flow: &flow,
     };
-    let mut seen = Seen { by: Some((span, meter)), flow: flow.clone(), ledger: ledger.clone() };
+    let mut seen = Seen { by: Some((span, meter)), flow: &flow, ledger: &ledger };
 
     // 4 open evidence
     let body = match permitted.open(body, &mut seen).await {
@@ -166,13 +166,13 @@ pub(crate) async fn exchange(bus: Arc<Bus>, asker: Asker, request: Request<Incom
 
 /// What counts and traces a permitted call until its reply takes over: given up at any point, it was called, and took
 /// its time.
-struct Seen {
+struct Seen<'x> {
     by: Option<(span::Span, Meter)>,
-    flow: Arc<Flow>,
-    ledger: Arc<Ledger>,
+    flow: &'x Flow,
+    ledger: &'x Ledger,
 }
 
-impl Seen {
+impl Seen<'_> {
     fn told(&mut self, refusal: &Refusal) {
         if let Some((span, meter)) = &mut self.by {
             told(span, meter, refusal);
@@ -189,7 +189,7 @@ impl Seen {
     }
 }
 
-impl Drop for Seen {
+impl Drop for Seen<'_> {
     fn drop(&mut self) {
         if let Some((_, meter)) = &mut self.by {
             meter.forwarded(&self.flow.times, self.ledger.bytes());
@@ -221,7 +221,7 @@ impl Drop for Unanswered<'_> {
 impl Permitted<'_> {
     /// Reads what must be known of the request and queues its opening. That of a write is on disk
     /// when this returns; that of a read is waited for before its answer leaves.
-    async fn open(&self, body: Incoming, seen: &mut Seen) -> Result<Outbound, Refusal> {
+    async fn open(&self, body: Incoming, seen: &mut Seen<'_>) -> Result<Outbound, Refusal> {
         let reading = Reading {
             method: self.permit.method(),
             validate: self.permit.service().validate,
@@ -257,7 +257,7 @@ impl Permitted<'_> {
         &self,
         headers: HeaderMap,
         body: Outbound,
-        seen: &mut Seen,
+        seen: &mut Seen<'_>,
     ) -> Result<(Response<Incoming>, InFlight), Refusal> {
         let Self { bus, call, ledger, permit, flow, .. } = self;
         let first_plugs = bus.started + Duration::from_millis(bus.limits.plug_wait_ms);
